@@ -1,0 +1,39 @@
+//! Who is calling: proof that a token was verified.
+
+use std::sync::Arc;
+
+use ultimate_mcp_actors::ids::CallerId;
+
+/// A verified caller. Only [`crate::auth`] can make one (the fields are private to it), so a function
+/// that takes a `Caller` needs no further check that somebody authenticated.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    pub(in crate::auth) id: CallerId,
+    /// Roles in force: token and stored roles combined as policy says.
+    pub(in crate::auth) roles: Arc<[String]>,
+    pub(in crate::auth) token_id: Option<Arc<str>>,
+    /// Seconds since the epoch.
+    pub(in crate::auth) expires_at: i64,
+}
+
+impl Caller {
+    /// The verified `sub`.
+    pub fn id(&self) -> &CallerId {
+        &self.id
+    }
+
+    /// Roles in force, sorted; empty when none was granted.
+    pub fn roles(&self) -> &[String] {
+        &self.roles
+    }
+
+    /// The token's `jti`.
+    pub fn token_id(&self) -> Option<&str> {
+        self.token_id.as_deref()
+    }
+
+    /// When the token expires, in seconds since the epoch.
+    pub fn expires_at(&self) -> i64 {
+        self.expires_at
+    }
+}

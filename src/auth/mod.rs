@@ -1,0 +1,5 @@
+//! Authentication: from a bearer token to a [`Caller`].
+
+mod caller;
+
+pub use caller::Caller;

@@ -1,0 +1,9 @@
+//! The face of Ultimate MCP: HTTP, MCP, authentication, admission, tools, configuration, command line.
+//!
+//! Read [`tools_call`] first: every call, whatever its transport, is that one function.
+#![forbid(unsafe_code)]
+
+pub mod admission;
+pub mod auth;
+pub mod error;
+pub mod tools;

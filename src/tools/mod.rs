@@ -1,0 +1,48 @@
+//! Tools: what agents can call. Each is written once; every transport reaches it through
+//! [`crate::tools_call`].
+
+mod descriptor;
+mod typed;
+
+use futures_util::future::BoxFuture;
+use serde_json::value::RawValue;
+use ultimate_mcp_actors::deadline::Deadline;
+
+use crate::admission::Permit;
+use crate::error::ApiError;
+pub use descriptor::{Annotations, Effects, ToolDescriptor};
+pub use typed::{Typed, TypedTool};
+
+/// What a tool gets to work with.
+pub struct ToolCall<'a> {
+    /// Proof that this caller may run this tool, with the limits of the caller's roles.
+    pub permit: &'a Permit,
+    /// The raw arguments, a JSON object.
+    pub arguments: &'a RawValue,
+    /// When the caller stops waiting.
+    pub deadline: Deadline,
+}
+
+/// What a tool answers.
+#[derive(Debug)]
+pub struct ToolOutput {
+    /// The structured result: a JSON object that conforms to the tool's output schema. When
+    /// `is_error`, an object `{"error": …}` that need not.
+    pub structured: Box<RawValue>,
+    /// A text for models when it says more than the JSON; `None` repeats the JSON as text.
+    pub text: Option<String>,
+    /// The tool ran and failed, or the arguments were wrong: a result, not a protocol error.
+    pub is_error: bool,
+    /// Facts for the audit event's `details` (sizes, hashes, status; never code, data or secrets).
+    pub audit: serde_json::Map<String, serde_json::Value>,
+}
+
+/// One tool.
+pub trait Tool: Send + Sync + 'static {
+    /// Name, schemas, permission, annotations.
+    fn descriptor(&self) -> &ToolDescriptor;
+
+    /// Runs it. `Err` is for what is not the tool's own outcome: wrong arguments
+    /// (`Code::InvalidArguments`), a part of the engine that is down, the deadline.
+    fn call<'a>(&'a self, call: ToolCall<'a>) -> BoxFuture<'a, Result<ToolOutput, ApiError>>;
+}
