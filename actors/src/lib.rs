@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod audit;
+pub mod authorization;
 pub mod deadline;
 pub mod fault;
 pub mod ids;
