@@ -9,6 +9,7 @@ pub mod deadline;
 pub mod fault;
 pub mod ids;
 pub mod resilience;
+pub mod sessions;
 pub mod supervision;
 #[cfg(test)]
 mod testing;
