@@ -6,3 +6,5 @@
 pub mod deadline;
 pub mod fault;
 pub mod ids;
+pub mod resilience;
+pub mod supervision;
