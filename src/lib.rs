@@ -5,5 +5,6 @@
 
 pub mod admission;
 pub mod auth;
+pub mod config;
 pub mod error;
 pub mod tools;
