@@ -1,0 +1,125 @@
+//! `[http]` of the configuration.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::body::BodyLimits;
+use super::guard::Guard;
+
+/// `[http]` of the configuration; every key has a default.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpOptions {
+    /// Address to listen on.
+    pub host: IpAddr,
+    /// Port to listen on; 0 lets the system choose.
+    pub port: u16,
+    /// Threads that serve connections; 0 means one per processor.
+    pub workers: usize,
+    /// Most connections per worker; further ones wait in the backlog.
+    pub connections_max: usize,
+    /// Connections that may wait to be accepted.
+    pub backlog: u32,
+    /// How long an idle connection stays open, in seconds.
+    pub keep_alive_seconds: u64,
+    /// Longest time for the request line and headers, in milliseconds.
+    pub head_timeout_ms: u64,
+    /// Longest time for the body, in milliseconds.
+    pub body_timeout_ms: u64,
+    /// Longest time for a client to take its answer's end and hang up, in milliseconds.
+    pub disconnect_timeout_ms: u64,
+    /// Largest body, in bytes, announced or chunked.
+    pub body_bytes_max: usize,
+    /// How long a drain waits for open requests, in seconds.
+    pub drain_seconds: u64,
+    /// Names by which clients may call us beside the loopback ones, with or without a port; `*` for any.
+    pub allowed_hosts: Vec<String>,
+    /// Web origins (`scheme://host[:port]`) whose pages may call us beside loopback ones; `*` for any.
+    pub allowed_origins: Vec<String>,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
+            host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: 8484,
+            workers: 0,
+            connections_max: 10_000,
+            backlog: 1024,
+            keep_alive_seconds: 75,
+            head_timeout_ms: 5_000,
+            body_timeout_ms: 10_000,
+            disconnect_timeout_ms: 1_000,
+            body_bytes_max: 4 * 1024 * 1024,
+            drain_seconds: 30,
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+        }
+    }
+}
+
+impl HttpOptions {
+    /// Everything that is wrong, each with its key; empty when all is well.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut within = |key: &str, value: u64, low: u64, high: u64| {
+            if !(low..=high).contains(&value) {
+                problems.push(format!("http.{key} is {value}, must be {low} to {high}"));
+            }
+        };
+        within("workers", self.workers as u64, 0, 1024);
+        within("connections_max", self.connections_max as u64, 1, 1_000_000);
+        within("backlog", self.backlog.into(), 1, 65_535);
+        within("keep_alive_seconds", self.keep_alive_seconds, 1, 3600);
+        within("head_timeout_ms", self.head_timeout_ms, 1, 600_000);
+        within("body_timeout_ms", self.body_timeout_ms, 1, 600_000);
+        within("disconnect_timeout_ms", self.disconnect_timeout_ms, 1, 600_000);
+        within("body_bytes_max", self.body_bytes_max as u64, 1024, 1 << 30);
+        within("drain_seconds", self.drain_seconds, 0, 3600);
+        if let Err(wrong) = Guard::new(&self.allowed_hosts, &self.allowed_origins) {
+            problems.extend(wrong.into_iter().map(|text| format!("http.allowed_*: {text}")));
+        }
+        problems
+    }
+
+    /// The limits for request bodies.
+    pub fn body_limits(&self) -> BodyLimits {
+        BodyLimits {
+            bytes_max: self.body_bytes_max,
+            timeout: Duration::from_millis(self.body_timeout_ms),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid_and_listen_on_loopback_only() {
+        let options = HttpOptions::default();
+        assert_eq!(options.problems(), Vec::<String>::new());
+        assert!(options.host.is_loopback());
+    }
+
+    #[test]
+    fn all_mistakes_are_reported_at_once_with_their_keys() {
+        let options = HttpOptions {
+            backlog: 0,
+            body_bytes_max: 1,
+            allowed_hosts: vec!["a b".into()],
+            ..HttpOptions::default()
+        };
+        let problems = options.problems();
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert!(problems[0].starts_with("http.backlog is 0"), "{problems:?}");
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused() {
+        let result: Result<HttpOptions, _> = serde_json::from_str(r#"{"prot":1}"#);
+        assert!(result.unwrap_err().to_string().contains("prot"));
+    }
+}
