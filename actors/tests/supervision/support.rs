@@ -7,8 +7,8 @@ use std::time::Duration;
 use actix::prelude::*;
 use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::supervision::{
-    AskError, ChildRef, ChildSpec, ChildState, ExitSignal, NodeSnapshot, PolicyOptions, Supervisor,
-    unobserved,
+    AskError, ChildRef, ChildSpec, ChildState, ExitSignal, NodeSnapshot, Placement, PolicyOptions,
+    Supervisor, unobserved,
 };
 
 /// Longer than any test may take; reached only when a promise is broken.
@@ -240,4 +240,18 @@ pub fn node(supervisor: &Supervisor, name: &str) -> NodeSnapshot {
 
 pub async fn until_state(child: &ChildRef<Worker>, state: ChildState) {
     until(&format!("{} is {state}", child.name()), || child.state() == state).await;
+}
+
+pub async fn until_state_of(supervisor: &Supervisor, name: &str, state: ChildState) {
+    until(&format!("{name} is {state}"), || node(supervisor, name).state == state).await;
+}
+
+/// This test's own thread, so that its clock can be paused.
+pub fn here() -> Placement {
+    Placement::Shared(Arbiter::current())
+}
+
+/// A root on this test's own thread.
+pub fn root_here(policy: PolicyOptions) -> Supervisor {
+    Supervisor::root_on(&Arbiter::current(), "root", policy, unobserved()).unwrap().0
 }
