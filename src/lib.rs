@@ -7,7 +7,7 @@ pub mod admission;
 pub mod auth;
 pub mod error;
 pub mod http;
-//pub mod mcp;
+pub mod mcp;
 pub mod origin;
 pub mod telemetry;
 pub mod tools;
