@@ -8,7 +8,7 @@ pub mod auth;
 pub mod config;
 pub mod error;
 pub mod http;
-//pub mod mcp;
+pub mod mcp;
 pub mod origin;
 pub mod telemetry;
 pub mod tools;

@@ -75,7 +75,7 @@ impl Authenticator {
             id: verified.id.clone(),
             roles: standing.effective_roles(&verified.id, &verified.roles),
             token_id: verified.jti.clone(),
-            expires_at: verified.exp,
+            expires_at: self.refused_from(&verified),
         })
     }
 
@@ -102,6 +102,11 @@ impl Authenticator {
         self.shared.keys.load()
     }
 
+    /// When the token stops being accepted, in seconds since the epoch.
+    pub(super) fn refused_from(&self, verified: &Verified) -> i64 {
+        verified.exp.saturating_add(self.shared.options.leeway_seconds as i64)
+    }
+
     /// RFC 7519 §4.1.4–4.1.6, with leeway for clocks that differ. `iat` must not lie ahead either:
     /// such a token would escape the revocation of all tokens issued until now.
     fn check_times(&self, verified: &Verified) -> Result<(), AuthError> {
@@ -112,7 +117,7 @@ impl Authenticator {
         if starts.saturating_sub(leeway) > now {
             return Err(AuthError::NotYetValid { seconds_left: starts.saturating_sub(now) });
         }
-        if verified.exp.saturating_add(leeway) <= now {
+        if self.refused_from(verified) <= now {
             return Err(AuthError::Expired { seconds_ago: now.saturating_sub(verified.exp) });
         }
         let (seconds, max) =

@@ -4,13 +4,23 @@
 //! servers disagree about which of them counts. Tokens in the query or the body are never looked at:
 //! URLs end up in logs.
 
+use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+
 use super::AuthError;
 
-/// The token of a request.
+/// The token of a request with these headers.
 ///
-/// `values` are the raw values of *all* its `Authorization` headers. The scheme is compared without
-/// regard to case (RFC 9110 §11.1), the token must be RFC 6750's `b64token`.
-pub fn bearer<'h>(values: impl IntoIterator<Item = &'h [u8]>) -> Result<&'h str, AuthError> {
+/// The scheme is compared without regard to case (RFC 9110 §11.1), the token must be RFC 6750's
+/// `b64token`.
+///
+/// # Errors
+/// No header, several, another scheme, or something that is no token.
+pub fn bearer(headers: &HeaderMap) -> Result<&str, AuthError> {
+    one_token(headers.get_all(AUTHORIZATION).map(|value| value.as_bytes()))
+}
+
+/// The token in the raw values of all `Authorization` headers.
+fn one_token<'h>(values: impl IntoIterator<Item = &'h [u8]>) -> Result<&'h str, AuthError> {
     let mut values = values.into_iter();
     let value = values.next().ok_or(AuthError::Missing)?;
     if values.next().is_some() {
@@ -39,7 +49,7 @@ mod tests {
     use super::*;
 
     fn of<'h>(values: &[&'h str]) -> Result<&'h str, AuthError> {
-        bearer(values.iter().map(|value| value.as_bytes()))
+        one_token(values.iter().map(|value| value.as_bytes()))
     }
 
     #[test]
@@ -47,6 +57,16 @@ mod tests {
         for value in ["Bearer a.b-c_d~e+f/g=", "bearer a.b-c_d~e+f/g=", "BEARER  a.b-c_d~e+f/g= "] {
             assert_eq!(of(&[value]), Ok("a.b-c_d~e+f/g="), "{value:?}");
         }
+    }
+
+    #[test]
+    fn the_header_is_found_among_others_and_counted() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(bearer(&headers), Err(AuthError::Missing));
+        headers.append(AUTHORIZATION, "Bearer a.b.c".parse().unwrap());
+        assert_eq!(bearer(&headers), Ok("a.b.c"));
+        headers.append(AUTHORIZATION, "Bearer a.b.c".parse().unwrap());
+        assert!(matches!(bearer(&headers), Err(AuthError::BadHeader(_))));
     }
 
     #[test]
@@ -60,6 +80,6 @@ mod tests {
         }
         assert!(matches!(of(&["Bearer a", "Bearer a"]), Err(AuthError::BadHeader(_))));
         assert!(matches!(of(&["Bearer a", "Basic b"]), Err(AuthError::BadHeader(_))));
-        assert!(matches!(bearer([&b"Bearer \xff"[..]]), Err(AuthError::BadHeader(_))));
+        assert!(matches!(one_token([&b"Bearer \xff"[..]]), Err(AuthError::BadHeader(_))));
     }
 }

@@ -60,7 +60,8 @@ pub struct Refreshed {
     pub sub: CallerId,
     /// The `jti` of the old token, to be revoked.
     pub replaced_jti: String,
-    /// `exp` of the old token: how long the revocation must be kept, in seconds since the epoch.
+    /// Until when the revocation must be kept: `exp` of the old token and the leeway for clocks, in
+    /// seconds since the epoch.
     pub replaced_expires_at: i64,
 }
 
@@ -156,7 +157,7 @@ impl Authenticator {
             issued,
             sub: old.id.clone(),
             replaced_jti: jti.to_string(),
-            replaced_expires_at: old.exp,
+            replaced_expires_at: self.refused_from(&old),
         })
     }
 

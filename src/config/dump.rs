@@ -10,22 +10,40 @@ use super::layers::BASE_NAME;
 /// What stands in place of a secret.
 const REDACTED: &str = "[redacted]";
 
-/// All keys in the order of `base.toml`: `key = value  # source`.
+/// All keys in the order of `base.toml`: `key = value  # source`; then those of its open tables, whose
+/// keys are the operator's.
 pub(super) fn dump(figment: &Figment, docs: &[KeyDoc]) -> String {
     let mut text = String::new();
-    let mut section = "";
-    for doc in docs {
-        let (header, key) = doc.key.rsplit_once('.').unwrap_or(("", &doc.key));
+    let mut section = String::new();
+    let root: Dict = figment.extract().unwrap_or_default();
+    let documented = docs.iter().map(|doc| doc.key.clone());
+    let others = leaves(&root).into_iter().filter(|key| !docs.iter().any(|doc| &doc.key == key));
+    for path in documented.chain(others) {
+        let Ok(value) = figment.find_value(&path) else { continue };
+        let (header, key) = path.rsplit_once('.').unwrap_or(("", &path));
         if header != section {
             text.push_str(&format!("\n[{header}]\n"));
-            section = header;
+            header.clone_into(&mut section);
         }
-        let Ok(value) = figment.find_value(&doc.key) else { continue };
         let source =
             figment.get_metadata(value.tag()).map_or(BASE_NAME, |metadata| metadata.name.as_ref());
-        text.push_str(&format!("{key} = {}  # {source}\n", literal(key, &value)));
+        text.push_str(&format!("{} = {}  # {source}\n", name(key), literal(key, &value)));
     }
     text
+}
+
+/// The dotted keys of all values that are no tables.
+pub(super) fn leaves(dict: &Dict) -> Vec<String> {
+    let mut keys = Vec::new();
+    for (key, value) in dict {
+        match value {
+            Value::Dict(_, inner) => {
+                keys.extend(leaves(inner).into_iter().map(|leaf| format!("{key}.{leaf}")));
+            }
+            _ => keys.push(key.clone()),
+        }
+    }
+    keys
 }
 
 /// A value as TOML (v1.0.0), on one line.

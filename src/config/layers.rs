@@ -114,27 +114,39 @@ fn ours((name, value): &(OsString, OsString)) -> Option<(String, OsString)> {
 
 fn read_file(path: &Path) -> Result<Layer, Mistake> {
     let name = path.display().to_string();
-    let mistake = |problem| Mistake { source: name.clone(), key: String::new(), problem };
-    let size = std::fs::metadata(path).map_err(|e| mistake(format!("cannot be read: {e}")))?.len();
-    if size > FILE_BYTES_MAX {
-        return Err(mistake(format!("is larger than {FILE_BYTES_MAX} bytes")));
-    }
-    let text =
-        std::fs::read_to_string(path).map_err(|e| mistake(format!("cannot be read: {e}")))?;
+    let text = read_text(path)?;
     // Only message and line: the error's own text quotes the file, and with it perhaps a secret.
     let dict = Toml::from_str(&text).map_err(|error| {
         let line = error.span().map_or(1, |span| 1 + text[..span.start].matches('\n').count());
-        mistake(format!("line {line} is not valid TOML: {}", error.message()))
+        let problem = format!("line {line} is not valid TOML: {}", error.message());
+        Mistake { source: name.clone(), key: String::new(), problem }
     })?;
     Ok(Layer { name, dict })
 }
 
+/// The text of a file of reasonable size.
+pub(super) fn read_text(path: &Path) -> Result<String, Mistake> {
+    let mistake =
+        |problem| Mistake { source: path.display().to_string(), key: String::new(), problem };
+    let unreadable = |error: std::io::Error| mistake(format!("cannot be read: {error}"));
+    let size = std::fs::metadata(path).map_err(unreadable)?.len();
+    if size > FILE_BYTES_MAX {
+        return Err(mistake(format!("is larger than {FILE_BYTES_MAX} bytes")));
+    }
+    std::fs::read_to_string(path).map_err(unreadable)
+}
+
 /// A value from the environment or a flag. Where the default is text, the text is taken as it is, so
-/// that an issuer called `1234` stays text; elsewhere it is read like TOML.
+/// that an issuer called `1234` stays text; elsewhere it is read as TOML, and what is no TOML is text.
+/// (figment's own parser of such values panics on some texts.)
 fn parse(defaults: &Figment, path: &str, text: &str) -> Value {
-    match defaults.find_value(path) {
-        Ok(Value::String(..)) => Value::from(text),
-        _ => text.parse().expect("figment's value parser never fails: it falls back to text"),
+    if matches!(defaults.find_value(path), Ok(Value::String(..))) {
+        return Value::from(text);
+    }
+    let parsed: Option<Dict> = Toml::from_str(&format!("value = {text}")).ok();
+    match parsed.filter(|dict| dict.len() == 1).and_then(|mut dict| dict.remove("value")) {
+        Some(value) => value,
+        None => Value::from(text),
     }
 }
 

@@ -18,14 +18,15 @@ use std::path::PathBuf;
 
 use figment::Figment;
 use serde::Deserialize;
+use ultimate_mcp_actors::supervision::SupervisionOptions;
+
+use crate::http::HttpOptions;
+use crate::telemetry::TelemetryOptions;
 
 pub use docs::{BASE_TOML, KeyDoc, read as read_docs};
 pub use error::{ConfigError, Mistake};
 pub use layers::{ENV_PREFIX, Inputs};
-pub use options::{
-    AdmissionOptions, AuthOptions, HttpOptions, KeyAlgorithm, KeyOptions, LogFormat,
-    TelemetryOptions, ToolsOptions,
-};
+pub use options::{AdmissionOptions, AuthOptions, KeyAlgorithm, KeyOptions, ToolsOptions};
 pub use rules::KID_BYTES_MAX;
 
 /// The effective configuration; keys, units and reasons are in `config/base.toml`.
@@ -45,6 +46,8 @@ pub struct Config {
     pub admission: AdmissionOptions,
     /// Tools.
     pub tools: ToolsOptions,
+    /// Restarts of actors.
+    pub supervision: SupervisionOptions,
     /// Logs.
     pub telemetry: TelemetryOptions,
 }

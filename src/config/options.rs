@@ -1,54 +1,13 @@
-//! The face's own sections, typed. The engine's sections are the option structs of its actors.
+//! Sections without a module of their own to live in; the others are the option structs of the parts
+//! they set.
 //!
 //! Meaning, unit and range of each key stand in `config/base.toml`, which is also where the defaults
 //! are: no struct here has a `Default` of its own that could disagree.
 
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
-
-/// Section `http`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HttpOptions {
-    /// Address to listen on.
-    pub bind: IpAddr,
-    /// Port; 0 takes any free one.
-    pub port: u16,
-    /// Threads that serve HTTP; 0 = one per processor, at most 8.
-    pub workers: usize,
-    /// Largest body in bytes.
-    pub body_bytes_max: usize,
-    /// Seconds for a request head.
-    pub head_timeout_seconds: u64,
-    /// Seconds for a request in all.
-    pub request_timeout_seconds: u64,
-    /// Seconds an idle connection is kept.
-    pub keep_alive_seconds: u64,
-    /// Connections over all workers.
-    pub connections_max: usize,
-    /// Accepted `Host` values without port; empty = loopback names.
-    pub allowed_hosts: Vec<String>,
-    /// Accepted `Origin` values; empty = loopback origins.
-    pub allowed_origins: Vec<String>,
-    /// The URL clients use, without trailing slash.
-    #[serde(deserialize_with = "text_opt")]
-    pub public_url: Option<String>,
-    /// Seconds to finish running calls after SIGTERM.
-    pub drain_seconds: u64,
-}
-
-impl HttpOptions {
-    /// The URL clients reach the server by, without a trailing slash; `port` is the one bound.
-    pub fn base_url(&self, port: u16) -> String {
-        match (&self.public_url, self.bind) {
-            (Some(url), _) => url.trim_end_matches('/').to_owned(),
-            (None, bind) => format!("http://{}", std::net::SocketAddr::new(bind, port)),
-        }
-    }
-}
 
 /// Section `auth`.
 #[derive(Clone, Debug, Deserialize)]
@@ -136,6 +95,10 @@ impl KeyAlgorithm {
 pub struct AdmissionOptions {
     /// Rate limits remembered at once.
     pub keys_max: usize,
+    /// A caller's rate over all tools, as a multiple of the role's rate per tool.
+    pub total_factor: u32,
+    /// Calls of one caller that run at once.
+    pub running_per_caller_max: usize,
 }
 
 /// Section `tools`.
@@ -148,26 +111,6 @@ pub struct ToolsOptions {
     /// Prompts of the operator.
     #[serde(deserialize_with = "path_opt")]
     pub prompts_dir: Option<PathBuf>,
-}
-
-/// Section `telemetry`.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TelemetryOptions {
-    /// Filter, in the syntax of `EnvFilter`.
-    pub log: String,
-    /// How lines look.
-    pub format: LogFormat,
-}
-
-/// How log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// One JSON object per line, Elastic Common Schema.
-    Ecs,
-    /// For people.
-    Text,
 }
 
 fn text_opt<'de, D: Deserializer<'de>>(source: D) -> Result<Option<String>, D::Error> {

@@ -20,11 +20,12 @@ pub(super) fn check(config: &Config, doubtful: impl Fn(&str) -> bool) -> Finding
     keys(config, &mut findings);
     lifetimes(config, &mut findings);
     urls(config, &mut findings);
+    parts(config, &mut findings);
     findings
 }
 
 fn exposure(config: &Config, doubtful: impl Fn(&str) -> bool, findings: &mut Findings) {
-    let bind = config.http.bind;
+    let bind = config.http.host;
     if bind.is_loopback() {
         return;
     }
@@ -115,24 +116,38 @@ fn urls(config: &Config, findings: &mut Findings) {
     let mut find = |key: String, text: &str| {
         findings.push((key, format!("`{text}` is not an http or https URL without fragment")));
     };
-    if let Some(url) = config.http.public_url.as_deref().filter(|url| !web(url)) {
-        find("http.public_url".to_owned(), url);
+    let public_url = &config.http.public_url;
+    if !public_url.is_empty() && !web(public_url) {
+        find("http.public_url".to_owned(), public_url);
     }
-    for (key, list) in [
-        ("http.allowed_origins", &config.http.allowed_origins),
-        ("auth.authorization_servers", &config.auth.authorization_servers),
-    ] {
-        for (index, url) in list.iter().enumerate().filter(|(_, url)| !web(url)) {
-            find(format!("{key}[{index}]"), url);
+    for (index, url) in config.auth.authorization_servers.iter().enumerate() {
+        if !web(url) {
+            find(format!("auth.authorization_servers[{index}]"), url);
         }
     }
-    for (index, host) in config.http.allowed_hosts.iter().enumerate() {
-        let plain = !host.is_empty() && !host.contains(['/', ':', ' ']) || host.starts_with('[');
-        if !plain {
-            findings.push((
-                format!("http.allowed_hosts[{index}]"),
-                format!("`{host}` must be a host name without scheme and port"),
-            ));
-        }
+}
+
+/// What the parts themselves say about their sections. Ranges were checked before, so this is about
+/// what a range cannot say: filters, host names, values that depend on each other.
+fn parts(config: &Config, findings: &mut Findings) {
+    for text in config.http.problems() {
+        findings.push(split("http", &text));
     }
+    for text in config.telemetry.problems() {
+        findings.push(split("telemetry", &text));
+    }
+    for mistake in config.supervision.mistakes() {
+        findings.push((format!("supervision.{}", mistake.key), mistake.message));
+    }
+}
+
+/// `section.key: problem` or `key problem`, as the parts word it, into key and problem.
+fn split(section: &str, text: &str) -> (String, String) {
+    let end = text.find([' ', ':']).unwrap_or(text.len());
+    let (key, problem) = text.split_at(end);
+    let key = match key.starts_with(section) {
+        true => key.to_owned(),
+        false => format!("{section}.{key}"),
+    };
+    (key, problem.trim_start_matches([' ', ':']).to_owned())
 }

@@ -44,7 +44,7 @@ fn mistakes(inputs: &Inputs) -> Vec<String> {
 fn the_embedded_defaults_are_a_complete_configuration() {
     let config = load(&Inputs::default()).unwrap().config;
     assert_eq!(config.http.port, 8484);
-    assert!(config.http.bind.is_loopback());
+    assert!(config.http.host.is_loopback());
     assert_eq!(config.data_dir, PathBuf::from("./data"));
     assert_eq!(config.auth.token_ttl_seconds, 86_400);
     assert!(config.policy_file.is_none() && config.auth.keys.is_empty());
@@ -63,9 +63,7 @@ fn every_key_of_base_toml_is_documented_and_every_number_has_a_range_that_holds_
     }
     assert_eq!(undocumented, Vec::<String>::new());
     // The line scanner and the TOML parser see the same keys.
-    let mut parsed = Vec::new();
-    let root: figment::value::Dict = loaded.figment.extract().unwrap();
-    leaves(&root, "", &mut parsed);
+    let mut parsed = dump::leaves(&loaded.figment.extract().unwrap());
     let mut scanned: Vec<_> = loaded.docs.iter().map(|doc| doc.key.clone()).collect();
     parsed.sort();
     scanned.sort();
@@ -73,17 +71,6 @@ fn every_key_of_base_toml_is_documented_and_every_number_has_a_range_that_holds_
     // A default outside its own range would be refused as soon as somebody wrote it down.
     let files = Files::new(&[("base.toml", BASE_TOML)]);
     load(&files.inputs()).unwrap();
-}
-
-fn leaves(dict: &figment::value::Dict, prefix: &str, keys: &mut Vec<String>) {
-    for (key, value) in dict {
-        match value {
-            figment::value::Value::Dict(_, inner) => {
-                leaves(inner, &format!("{prefix}{key}."), keys)
-            }
-            _ => keys.push(format!("{prefix}{key}")),
-        }
-    }
 }
 
 #[test]
@@ -131,10 +118,19 @@ fn environment_values_are_read_like_toml_but_text_stays_text() {
 }
 
 #[test]
+fn a_value_cannot_smuggle_in_another_key() {
+    let found = mistakes(&env(&[("ULTIMATE_MCP__HTTP__PORT", "1\nworkers = 2")]));
+    assert!(found[0].contains("http.port: expected an integer"), "{found:?}");
+}
+
+#[test]
 fn all_mistakes_of_all_sources_are_reported_at_once_with_source_and_key() {
     let files = Files::new(&[
         ("one.toml", "[http]\nprot = 1\nport = \"x\"\nworkers = -1\n[nonsense]\na = 1"),
-        ("two.toml", "[http]\nport = 70000\ndrain_seconds = 4000\n[telemetry]\nformat = \"xml\""),
+        (
+            "two.toml",
+            "[http]\nport = 70000\ndrain_seconds = 4000\n[supervision.default]\nstrategy = \"two_for_one\"",
+        ),
         ("broken.toml", "[http\nport = 1"),
     ]);
     let mut inputs = files.inputs();
@@ -154,11 +150,11 @@ fn all_mistakes_of_all_sources_are_reported_at_once_with_source_and_key() {
         "none.toml: cannot be read: ",
         "one.toml: http.port: expected an integer from 0 to 65535, found \"x\"",
         "one.toml: http.prot: unknown key; did you mean `port`?",
-        "one.toml: http.workers: expected an integer from 0 to 256, found -1",
+        "one.toml: http.workers: expected an integer from 0 to 1024, found -1",
         "one.toml: nonsense: unknown key; known here: ",
         "two.toml: http.drain_seconds: must be from 0 to 3600, found 4000",
         "two.toml: http.port: expected an integer from 0 to 65535, found 70000",
-        "two.toml: telemetry.format: `xml` is not known; one of ecs, text",
+        "two.toml: supervision.default.strategy: `two_for_one` is not known; one of one_for_one, ",
     ];
     for line in expected {
         assert!(found.iter().any(|f| f.starts_with(line)), "missing: {line}\n{found:#?}");
@@ -224,15 +220,42 @@ fn keys_without_fitting_material_are_refused() {
 }
 
 #[test]
+fn the_defaults_of_base_toml_are_those_of_the_parts_they_set() {
+    let config = load(&Inputs::default()).unwrap().config;
+    assert_eq!(config.http, HttpOptions::default());
+    assert_eq!(config.telemetry, TelemetryOptions::default());
+    assert_eq!(config.supervision, SupervisionOptions::default());
+}
+
+#[test]
+fn single_supervisors_can_be_set_by_name_and_are_checked_too() {
+    let files = Files::new(&[("s.toml", "[supervision.overrides.graph]\nmax_restarts = 3")]);
+    let loaded = load(&files.inputs()).unwrap();
+    let dump = loaded.dump();
+    assert!(dump.contains("[supervision.overrides.graph]\nmax_restarts = 3  # /"), "{dump}");
+    let config = loaded.config;
+    assert_eq!(config.supervision.policy("graph").max_restarts, 3);
+    assert_eq!(config.supervision.policy("audit").max_restarts, 10);
+    let files = Files::new(&[(
+        "s.toml",
+        "[supervision.overrides.graph]\nmax_restarts = 99999\nwindow = 3\n",
+    )]);
+    let found = mistakes(&files.inputs()).join("\n");
+    assert!(found.contains("s.toml: supervision.overrides.graph.max_restarts: "), "{found}");
+    assert!(found.contains("supervision.overrides.graph.window: unknown key; did you"), "{found}");
+}
+
+#[test]
 fn rules_between_keys_name_the_source_of_the_value() {
     let found = mistakes(&env(&[
+        ("ULTIMATE_MCP__TELEMETRY__LOG_FILTER", "a=b=c"),
         ("ULTIMATE_MCP__AUTH__TOKEN_TTL_SECONDS_MAX", "600"),
         ("ULTIMATE_MCP__AUTH__TOKEN_TTL_SECONDS", "900"),
         ("ULTIMATE_MCP__AUTH__SIGNING_KID", "nobody"),
         ("ULTIMATE_MCP__HTTP__PUBLIC_URL", "ftp://x"),
-        ("ULTIMATE_MCP__HTTP__ALLOWED_HOSTS", "[\"https://x\"]"),
+        ("ULTIMATE_MCP__HTTP__ALLOWED_HOSTS", "[\"a b\"]"),
     ]));
-    assert_eq!(found.len(), 4, "{found:#?}");
+    assert_eq!(found.len(), 5, "{found:#?}");
     assert!(found.iter().all(|line| line.starts_with("ULTIMATE_MCP__")), "{found:#?}");
 }
 
@@ -255,6 +278,12 @@ fn the_dump_shows_every_value_with_its_source_and_no_secret() {
 }
 
 proptest::proptest! {
+    #[test]
+    fn no_value_of_a_variable_makes_the_loader_panic(text in "[\\[\\]{}\"'\\\\=,#\n\u{1f574}é1a ]{0,40}") {
+        let _ = load(&env(&[("ULTIMATE_MCP__HTTP__PORT", &text)]));
+        let _ = load(&env(&[("ULTIMATE_MCP__AUTH__KEYS", &text)]));
+    }
+
     #[test]
     fn no_file_and_no_variable_makes_the_loader_panic(text in ".{0,200}", key in "[A-Z_]{0,20}") {
         let files = Files::new(&[("any.toml", &text)]);

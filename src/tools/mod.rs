@@ -11,7 +11,7 @@ use ultimate_mcp_actors::deadline::Deadline;
 use crate::admission::Permit;
 use crate::error::ApiError;
 pub use descriptor::{Annotations, Effects, ToolDescriptor};
-pub use typed::{Typed, TypedTool};
+pub use typed::{Answer, Typed, TypedTool, decode};
 
 /// What a tool gets to work with.
 pub struct ToolCall<'a> {

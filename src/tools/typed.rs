@@ -96,6 +96,11 @@ impl<T: TypedTool> Tool for Typed<T> {
 
 /// Parses and checks arguments; the error names each field, what was wrong and what is allowed.
 pub fn decode<A: DeserializeOwned + Validate<Context = ()>>(json: &str) -> Result<A, ApiError> {
+    // serde would read an array as the fields in their order.
+    if !json.trim_start().starts_with('{') {
+        let problem = Problem { path: "arguments".into(), problem: "must be an object".into() };
+        return Err(ApiError::invalid_arguments(vec![problem]));
+    }
     let mut deserializer = serde_json::Deserializer::from_str(json);
     let args: A = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = match error.path().to_string() {

