@@ -78,10 +78,25 @@ impl HttpOptions {
         within("disconnect_timeout_ms", self.disconnect_timeout_ms, 1, 600_000);
         within("body_bytes_max", self.body_bytes_max as u64, 1024, 1 << 30);
         within("drain_seconds", self.drain_seconds, 0, 3600);
-        if let Err(wrong) = Guard::new(&self.allowed_hosts, &self.allowed_origins) {
+        if let Err(wrong) = self.guard() {
             problems.extend(wrong.into_iter().map(|text| format!("http.allowed_*: {text}")));
         }
         problems
+    }
+
+    /// The guard: loopback names, the configured ones, and the address we listen on (an address, unlike
+    /// a name, cannot be re-pointed at us).
+    ///
+    /// # Errors
+    /// The entries that are neither host nor origin.
+    pub fn guard(&self) -> Result<Guard, Vec<String>> {
+        let mut hosts = self.allowed_hosts.clone();
+        match self.host {
+            host if host.is_unspecified() => {}
+            IpAddr::V4(address) => hosts.push(address.to_string()),
+            IpAddr::V6(address) => hosts.push(format!("[{address}]")),
+        }
+        Guard::new(&hosts, &self.allowed_origins)
     }
 
     /// The limits for request bodies.
@@ -115,6 +130,19 @@ mod tests {
         let problems = options.problems();
         assert_eq!(problems.len(), 3, "{problems:?}");
         assert!(problems[0].starts_with("http.backlog is 0"), "{problems:?}");
+    }
+
+    #[test]
+    fn the_address_we_listen_on_is_a_host_we_answer_to() {
+        let mut headers = actix_web::http::header::HeaderMap::new();
+        let host = actix_web::http::header::HeaderValue::from_static("192.0.2.7:8484");
+        headers.insert(actix_web::http::header::HOST, host);
+        let allowed = |host: [u8; 4]| {
+            let options = HttpOptions { host: host.into(), ..HttpOptions::default() };
+            options.guard().unwrap().check(&"/mcp".parse().unwrap(), &headers).is_ok()
+        };
+        assert!(allowed([192, 0, 2, 7]));
+        assert!(!allowed([0, 0, 0, 0]) && !allowed([127, 0, 0, 1]));
     }
 
     #[test]
