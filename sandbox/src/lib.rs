@@ -2,4 +2,5 @@
 //!
 //! The server talks to a separate launcher process (see `launcher`); it never forks itself.
 
+pub mod language;
 pub mod spec;
