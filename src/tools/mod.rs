@@ -1,8 +1,19 @@
 //! Tools: what agents can call. Each is written once; every transport reaches it through
 //! [`crate::tools_call`].
 
+pub mod artifacts;
+mod cell;
 mod descriptor;
+pub mod execute;
+mod files;
+mod hash;
+mod limits;
+mod outcome;
+mod schema;
+#[cfg(test)]
+mod testing;
 mod typed;
+mod wording;
 
 use futures_util::future::BoxFuture;
 use serde_json::value::RawValue;
@@ -10,8 +21,9 @@ use ultimate_mcp_actors::deadline::Deadline;
 
 use crate::admission::Permit;
 use crate::error::ApiError;
+pub use cell::Cell;
 pub use descriptor::{Annotations, Effects, ToolDescriptor};
-pub use typed::{Typed, TypedTool};
+pub use typed::{Answer, Typed, TypedTool};
 
 /// What a tool gets to work with.
 pub struct ToolCall<'a> {
