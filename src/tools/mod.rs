@@ -8,6 +8,8 @@ pub mod execute;
 mod files;
 mod hash;
 mod limits;
+pub mod lint;
+mod memo;
 mod outcome;
 mod schema;
 #[cfg(test)]
@@ -23,6 +25,7 @@ use crate::admission::Permit;
 use crate::error::ApiError;
 pub use cell::Cell;
 pub use descriptor::{Annotations, Effects, ToolDescriptor};
+pub use memo::{Memo, Unkept};
 pub use typed::{Answer, Typed, TypedTool};
 
 /// What a tool gets to work with.
