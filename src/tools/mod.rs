@@ -11,6 +11,7 @@ mod limits;
 pub mod lint;
 mod memo;
 mod outcome;
+pub mod run_tests;
 mod schema;
 #[cfg(test)]
 mod testing;

@@ -28,6 +28,7 @@ use super::{Annotations, Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
 use crate::error::{ApiError, Code};
 pub use language::LintLanguage;
 use linters::{LIMITS, Linter, LinterRun};
+pub use outline::is_es_module;
 use outline::{Outline, outline};
 pub use report::{LintResult, LinterInfo};
 use report::{Verdict, compose};

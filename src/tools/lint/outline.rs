@@ -107,6 +107,19 @@ pub fn outline(language: LintLanguage, source: &str) -> Outline {
     }
 }
 
+/// Whether JavaScript must be run as an ES module: it imports or exports, or never calls `require`.
+/// Blocks for up to [`TIME_MAX`]: call it off the arbiter.
+pub fn is_es_module(source: &str) -> bool {
+    let grammar = tree_sitter_javascript::LANGUAGE.into();
+    let Some(tree) = parse(&grammar, source, Instant::now() + TIME_MAX) else { return true };
+    let mut cursor = tree.walk();
+    let root = tree.root_node();
+    let declares = root
+        .named_children(&mut cursor)
+        .any(|node| matches!(node.kind(), "import_statement" | "export_statement"));
+    declares || !source.contains("require(")
+}
+
 const TOO_LONG: &str = "the source takes too long to parse; the outline is incomplete";
 const TOO_MUCH: &str = "the source declares more than is listed; the outline is incomplete";
 
