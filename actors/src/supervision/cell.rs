@@ -23,9 +23,10 @@ use tokio::time::{Instant, Sleep};
 
 use super::gate::Gate;
 use super::inbox::{Inbox, Pump};
-use super::node::{ChildState, Failure, Node, Stay};
+use super::node::{ChildState, Failure, Node};
 use super::panics::guard;
 use super::policy::Down;
+use super::stay::Stay;
 
 /// Crashes during its own drain after which a child is given up; it would only crash again.
 const DRAIN_CRASHES_MAX: u32 = 3;
@@ -131,6 +132,8 @@ impl<A: Actor<Context = Context<A>> + Supervised> Cell<A> {
         while !self.over {
             let Poll::Ready(order) = self.orders.poll_recv(task) else { return };
             match order {
+                // Decided before the supervisor knew that the drain sees to it.
+                Some(Order::Restart(_) | Order::Suspend) if self.drain.is_some() => {}
                 Some(Order::Restart(delay)) => {
                     self.quiesce();
                     self.core.node.set_back_at(Some(Instant::now() + delay));
@@ -188,9 +191,10 @@ impl<A: Actor<Context = Context<A>> + Supervised> Cell<A> {
                     cell.context = Some(Context::with_receiver(receiver).into_future(actor));
                 }
             }
-            let pump = Pump { inbox: Arc::clone(&cell.core.inbox), stay: Arc::clone(&cell.stay) };
             if let Some(context) = &mut cell.context {
-                context.ctx().spawn(pump);
+                let core = &cell.core;
+                let (node, inbox) = (Arc::clone(&core.node), Arc::clone(&core.inbox));
+                context.ctx().spawn(Pump { node, inbox, stay: Arc::clone(&cell.stay) });
             }
         });
         match built {
@@ -207,13 +211,7 @@ impl<A: Actor<Context = Context<A>> + Supervised> Cell<A> {
         match polled {
             Err(text) => self.crashed(&text),
             Ok(Poll::Ready(())) => self.stopped_itself(),
-            Ok(Poll::Pending) => {
-                let node = &self.core.node;
-                if matches!(node.state(), ChildState::Starting | ChildState::Restarting) {
-                    node.set_state(ChildState::Running);
-                }
-                return Poll::Pending;
-            }
+            Ok(Poll::Pending) => return Poll::Pending,
         }
         Poll::Ready(())
     }
@@ -229,9 +227,14 @@ impl<A: Actor<Context = Context<A>> + Supervised> Cell<A> {
     }
 
     fn down(&mut self, down: Down, failure: Option<Failure>) {
-        self.stay.hand.drop_all();
         let generation = self.core.node.generation();
         let settled = self.drain.is_some();
+        if !settled {
+            self.core.node.set_state(ChildState::Crashed);
+            self.phase = Phase::Awaiting;
+        }
+        // After the state: who hears of the crash and looks finds it.
+        self.stay.hand.drop_all();
         if settled {
             self.drain_crashes += 1;
             if self.drain_crashes > DRAIN_CRASHES_MAX {
@@ -239,9 +242,6 @@ impl<A: Actor<Context = Context<A>> + Supervised> Cell<A> {
             } else {
                 self.phase = Phase::ComingUp { restart: true };
             }
-        } else {
-            self.core.node.set_state(ChildState::Crashed);
-            self.phase = Phase::Awaiting;
         }
         (self.core.report)(Report { stay: self.stay.number, generation, down, failure, settled });
     }
@@ -332,6 +332,7 @@ impl<A: Actor<Context = Context<A>> + Supervised> Drop for Cell<A> {
             return;
         }
         // Dropped from outside: the thread's event loop ended with us on it.
+        self.orders.close();
         let context = self.context.take();
         let _ = self.guarded(|_| drop(context));
         self.stay.hand.drop_all();

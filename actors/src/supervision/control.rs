@@ -17,7 +17,8 @@ use tokio::time::Instant;
 use super::cell::{Cell, Core, Order};
 use super::child::Placement;
 use super::drain::{DRAIN_GRACE, Lost};
-use super::node::{Body, ChildState, Node, Stay, lock};
+use super::node::{Body, ChildState, Node, lock};
+use super::stay::Stay;
 
 /// The owner of an inbox nobody may take from.
 const NOBODY: u64 = u64::MAX;
@@ -174,7 +175,9 @@ impl<A: Actor<Context = Context<A>> + Supervised> Control for ActorChild<A> {
             }
         }
         Box::pin(async move {
-            let ended = tokio::time::timeout_at(until + DRAIN_GRACE, self.core.node.ended()).await;
+            // Also when those before it used up the time: a child with nothing in hand ends at once.
+            let patience = until.max(Instant::now()) + DRAIN_GRACE;
+            let ended = tokio::time::timeout_at(patience, self.core.node.ended()).await;
             if ended.is_err() {
                 // Its thread is stuck: whatever it holds is lost to its callers.
                 self.end_from_outside(ChildState::Failed);

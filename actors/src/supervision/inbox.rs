@@ -13,7 +13,8 @@ use tokio::sync::mpsc;
 
 use super::hand::Loss;
 use super::letter::Post;
-use super::node::{ChildState, Stay, lock};
+use super::node::{ChildState, Node, lock};
+use super::stay::Stay;
 
 pub(super) type Sender<A> = mpsc::UnboundedSender<Arc<dyn Post<A>>>;
 
@@ -67,6 +68,7 @@ impl<A: Actor> Inbox<A> {
 /// tokio's cooperative budget of `poll_recv` bounds how many letters pass before other tasks of the
 /// thread have a turn.
 pub(super) struct Pump<A: Actor> {
+    pub(super) node: Arc<Node>,
     pub(super) inbox: Arc<Inbox<A>>,
     pub(super) stay: Arc<Stay>,
 }
@@ -80,6 +82,10 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Pump<A> {
         context: &mut Context<A>,
         task: &mut std::task::Context<'_>,
     ) -> Poll<()> {
+        // First polled after `started` and what it waits for: from here on the child handles messages.
+        if matches!(self.node.state(), ChildState::Starting | ChildState::Restarting) {
+            self.node.set_state(ChildState::Running);
+        }
         while !context.waiting() {
             let Some(letter) = ready!(self.inbox.poll_next(self.stay.number, task)) else {
                 // Closed: the cell ends its life, not this future.

@@ -12,13 +12,16 @@ use tokio::sync::oneshot;
 
 use super::gate::Place;
 use super::hand::{Lose, Loss};
-use super::node::{Stay, lock};
+use super::node::lock;
+use super::stay::Stay;
 use crate::deadline::Deadline;
 
 type Reply<R> = oneshot::Sender<Result<R, Loss>>;
 
 pub(super) struct Letter<M: Message> {
     deadline: Option<Deadline>,
+    /// The caller's span: no thread-local survives a mailbox, so it travels inside.
+    span: tracing::Span,
     content: Mutex<Content<M>>,
 }
 
@@ -64,13 +67,17 @@ where
     ) -> (Arc<Self>, oneshot::Receiver<Result<M::Result, Loss>>) {
         let (reply, answer) = oneshot::channel();
         let content = Content::Queued { message, reply: Some(reply), place };
-        (Arc::new(Self { deadline: Some(deadline), content: Mutex::new(content) }), answer)
+        (Arc::new(Self::new(Some(deadline), content)), answer)
     }
 
     /// A letter whose answer nobody waits for.
     pub(super) fn tell(message: M, place: Place) -> Arc<Self> {
         let content = Content::Queued { message, reply: None, place };
-        Arc::new(Self { deadline: None, content: Mutex::new(content) })
+        Arc::new(Self::new(None, content))
+    }
+
+    fn new(deadline: Option<Deadline>, content: Content<M>) -> Self {
+        Self { deadline, span: tracing::Span::current(), content: Mutex::new(content) }
     }
 
     pub(super) fn take_back(&self) -> TakeBack {
@@ -98,8 +105,11 @@ where
         match std::mem::replace(&mut *content, Content::Over) {
             Content::Queued { message, reply, place } => {
                 if self.deadline.is_some_and(|deadline| deadline.is_past()) {
-                    // The caller's own clock tells it; the place is free from here on.
                     *content = Content::TakenBack { _place: None };
+                    if let Some(reply) = reply {
+                        // Its own clock may be about to tell it the same.
+                        let _ = reply.send(Err(Loss::Expired));
+                    }
                     return None;
                 }
                 *content = Content::InHand { reply, place };
@@ -166,7 +176,9 @@ where
         let Some(message) = self.open_message() else { return };
         let grip = stay.hand.take_up(Arc::clone(&self) as Arc<dyn Lose>);
         let (sender, mut answer) = oneshot::channel();
-        <A as Handler<M>>::handle(actor, message, context).handle(context, Some(sender));
+        self.span.in_scope(|| {
+            <A as Handler<M>>::handle(actor, message, context).handle(context, Some(sender));
+        });
         match answer.try_recv() {
             Ok(value) => {
                 stay.hand.put_down(grip);

@@ -34,6 +34,7 @@ mod options;
 mod panics;
 pub mod policy;
 mod snapshot;
+mod stay;
 mod supervisor;
 mod supervisor_actor;
 

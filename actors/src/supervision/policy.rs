@@ -53,7 +53,13 @@ pub enum Down {
 
 /// Identifies a child inside its supervisor; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ChildId(pub(crate) u64);
+pub struct ChildId(u64);
+
+impl From<u64> for ChildId {
+    fn from(number: u64) -> Self {
+        Self(number)
+    }
+}
 
 /// What the supervisor has to do.
 #[derive(Clone, Debug, PartialEq, Eq)]

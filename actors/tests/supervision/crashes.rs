@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures_util::future::{join, join_all};
-use ultimate_mcp_actors::supervision::AskError;
+use ultimate_mcp_actors::supervision::{AskError, ChildSpec, ChildState, PolicyOptions};
 
 use crate::support::*;
 
@@ -54,4 +54,76 @@ async fn a_panic_anywhere_in_an_actors_life_is_survived() {
         1,
         "rebuilt in `restarting`, not by the factory"
     );
+}
+
+#[actix_rt::test]
+async fn a_factory_that_panics_thrice_is_tried_until_it_builds() {
+    let (root, _exit) = root(quick());
+    let script = Arc::<Script>::default();
+    script.fail_factory.store(3, Ordering::SeqCst);
+    let child = root.spawn(scripted("worker", &script)).await.unwrap();
+    assert_eq!(child.ask(Add(7), soon()).await.unwrap(), 7, "the message waited for the actor");
+    let node = node(&root, "worker");
+    assert_eq!((node.panics, node.restarts), (3, 3));
+}
+
+#[actix_rt::test]
+async fn a_panic_in_a_stop_hook_does_not_keep_a_child_from_ending() {
+    let (root, _exit) = root(quick());
+    let script = Arc::<Script>::default();
+    script.fail_stopping.store(1, Ordering::SeqCst);
+    let child = root.spawn(scripted("worker", &script)).await.unwrap();
+    child.ask(Add(1), soon()).await.unwrap();
+    let report = root.drain(soon()).await;
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!(child.state(), ChildState::Stopped);
+}
+
+#[actix_rt::test]
+async fn a_panic_in_a_detached_future_costs_only_its_own_message() {
+    let (root, _exit) = root(quick());
+    let child = spawn(&root, "worker").await;
+    child.ask(Add(1), soon()).await.unwrap();
+    let lost = child.ask(DetachedBoom, soon()).await;
+    assert!(matches!(lost, Err(AskError::Crashed { .. })), "{lost:?}");
+    assert_eq!(child.ask(Add(1), soon()).await.unwrap(), 2, "the actor never noticed");
+    assert_eq!(child.in_flight(), 0);
+}
+
+#[actix_rt::test]
+async fn every_message_in_hand_hears_of_the_crash_at_once() {
+    let policy = PolicyOptions { backoff_initial_ms: 60_000, backoff_max_ms: 60_000, ..quick() };
+    let (root, _exit) = root(policy);
+    let child = spawn(&root, "worker").await;
+    let (_keep, held) = tokio::sync::oneshot::channel();
+    // The held message would wait forever, the backoff lasts a minute: only the crash answers it.
+    let (held, boom) = join(child.ask(Held(held), soon()), child.ask(Boom, soon())).await;
+    assert!(matches!(held, Err(AskError::Crashed { .. })), "{held:?}");
+    assert!(matches!(boom, Err(AskError::Crashed { .. })), "{boom:?}");
+    assert_eq!(child.in_flight(), 0);
+}
+
+#[actix_rt::test]
+async fn restarts_do_not_leak_places() {
+    let (root, _exit) = root(quick());
+    let spec = ChildSpec { mailbox: 4, ..worker("worker") };
+    let child = root.spawn(spec).await.unwrap();
+    for _ in 0..20 {
+        let (_keep, held) = tokio::sync::oneshot::channel();
+        let outcomes = join(child.ask(Held(held), soon()), child.ask(Boom, soon())).await;
+        assert!(outcomes.0.is_err() && outcomes.1.is_err());
+        assert_eq!(child.in_flight(), 0);
+    }
+    let all = join_all((0..4).map(|_| child.ask(Slow(ms(1)), soon()))).await;
+    assert!(all.iter().all(Result::is_ok), "{all:?}");
+}
+
+#[actix_rt::test]
+async fn a_message_that_crashes_its_actor_is_not_delivered_again() {
+    let (root, _exit) = root(quick());
+    let child = spawn(&root, "worker").await;
+    crash(&child).await;
+    child.ask(Add(1), soon()).await.unwrap();
+    let node = node(&root, "worker");
+    assert_eq!((node.panics, node.mailbox.unwrap().lost), (1, 1));
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use actix::prelude::*;
 use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::supervision::{
-    AskError, ChildRef, ChildSpec, ChildState, ExitSignal, NodeSnapshot, PolicyOptions, Supervisor,
-    unobserved,
+    AskError, ChildRef, ChildSpec, ChildState, ExitSignal, NodeSnapshot, Placement, PolicyOptions,
+    Supervisor, unobserved,
 };
 
 /// Longer than any test may take; reached only when a promise is broken.
@@ -36,6 +36,16 @@ pub struct Slow(pub Duration);
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Held(pub tokio::sync::oneshot::Receiver<()>);
+
+/// As `Held`, but holds back every message behind it meanwhile.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct AtomicHeld(pub tokio::sync::oneshot::Receiver<()>);
+
+/// Yields a few times, and holds back every message behind it meanwhile.
+#[derive(Message)]
+#[rtype(result = "u32")]
+pub struct Atomic(pub u32);
 
 /// Panics in the handler.
 #[derive(Message)]
@@ -141,6 +151,28 @@ impl Handler<Held> for Worker {
     }
 }
 
+impl Handler<AtomicHeld> for Worker {
+    type Result = AtomicResponse<Self, ()>;
+    fn handle(&mut self, message: AtomicHeld, _: &mut Context<Self>) -> Self::Result {
+        AtomicResponse::new(Box::pin(message.0.into_actor(self).map(|_, _, _| ())))
+    }
+}
+
+impl Handler<Atomic> for Worker {
+    type Result = AtomicResponse<Self, u32>;
+    fn handle(&mut self, message: Atomic, _: &mut Context<Self>) -> Self::Result {
+        let work = async {
+            for _ in 0..5 {
+                tokio::task::yield_now().await;
+            }
+        };
+        AtomicResponse::new(Box::pin(work.into_actor(self).map(move |(), worker, _| {
+            worker.sum += message.0;
+            worker.sum
+        })))
+    }
+}
+
 impl Handler<Boom> for Worker {
     type Result = ();
     fn handle(&mut self, _: Boom, _: &mut Context<Self>) {
@@ -240,4 +272,18 @@ pub fn node(supervisor: &Supervisor, name: &str) -> NodeSnapshot {
 
 pub async fn until_state(child: &ChildRef<Worker>, state: ChildState) {
     until(&format!("{} is {state}", child.name()), || child.state() == state).await;
+}
+
+pub async fn until_state_of(supervisor: &Supervisor, name: &str, state: ChildState) {
+    until(&format!("{name} is {state}"), || node(supervisor, name).state == state).await;
+}
+
+/// This test's own thread, so that its clock can be paused.
+pub fn here() -> Placement {
+    Placement::Shared(Arbiter::current())
+}
+
+/// A root on this test's own thread.
+pub fn root_here(policy: PolicyOptions) -> Supervisor {
+    Supervisor::root_on(&Arbiter::current(), "root", policy, unobserved()).unwrap().0
 }

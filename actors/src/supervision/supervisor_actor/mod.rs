@@ -5,7 +5,10 @@
 //! - dies when: never by itself; with its thread, and then every cell fails closed
 //! - restarted how: a nested one by its parent, which restarts or ends the whole subtree
 
-use std::sync::{Arc, Mutex};
+mod handlers;
+mod watchdog;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -13,33 +16,24 @@ use chrono::Utc;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::cell::{Core, Report, Reporter};
-use super::child::ChildRef;
-use super::control::{ActorChild, Control, Stall};
-use super::drain::{DrainReport, drain};
-use super::error::{ReconfigureError, SpawnError};
-use super::gate::Gate;
-use super::inbox;
-use super::messages::{AddChild, AddSupervisor, ChildDown, DrainAll, Reconfigure, Subtree};
-use super::nested::NestedSupervisor;
-use super::node::{Body, ChildState, Failure, Node, lock};
-use super::observer::{Event, EventKind, Observer, tell};
-use super::options::PolicyOptions;
-use super::policy::{Action, ChildId, Down, Policy, Restart};
-use super::supervisor::{Exit, Supervisor, check_name, check_policy};
+use crate::supervision::cell::{Report, Reporter};
+use crate::supervision::control::Control;
+use crate::supervision::drain::drain;
+use crate::supervision::error::SpawnError;
+use crate::supervision::messages::ChildDown;
+use crate::supervision::node::{Body, ChildState, Failure, Node, lock};
+use crate::supervision::observer::{Event, EventKind, Observer, tell};
+use crate::supervision::options::PolicyOptions;
+use crate::supervision::policy::{Action, ChildId, Down, Policy, Restart};
+use crate::supervision::supervisor::{Exit, check_name};
 
 /// Most children of one supervisor; a tree is looked at by people.
 const CHILDREN_MAX: usize = 1024;
-/// Most places in one mailbox.
-const MAILBOX_MAX: usize = 1_000_000;
 /// Time the other children get when the root fails.
 const FAILURE_DRAIN: Duration = Duration::from_secs(5);
-/// The watchdog looks this many times per `stall_after`, but not more often than `LOOK_EVERY_MIN`.
-const LOOKS_PER_STALL: u32 = 4;
-const LOOK_EVERY_MIN: Duration = Duration::from_millis(25);
 
 /// Whom a supervisor tells that it gave up.
-pub(super) enum Parent {
+pub(in crate::supervision) enum Parent {
     /// Nobody: it is the root, and the process ends.
     Exit(watch::Sender<Option<Exit>>),
     Supervisor(Reporter),
@@ -54,7 +48,7 @@ struct Child {
     ordered: Option<u32>,
 }
 
-pub(super) struct SupervisorActor {
+pub(in crate::supervision) struct SupervisorActor {
     node: Arc<Node>,
     policy: Policy,
     children: Vec<Child>,
@@ -65,7 +59,7 @@ pub(super) struct SupervisorActor {
 }
 
 impl SupervisorActor {
-    pub(super) fn new(
+    pub(in crate::supervision) fn new(
         node: Arc<Node>,
         policy: PolicyOptions,
         parent: Parent,
@@ -107,7 +101,7 @@ impl SupervisorActor {
             return Err(SpawnError::TooMany(CHILDREN_MAX));
         }
         self.next_id += 1;
-        Ok((name, ChildId(self.next_id)))
+        Ok((name, ChildId::from(self.next_id)))
     }
 
     fn add(&mut self, id: ChildId, restart: Restart, control: Arc<dyn Control>) {
@@ -187,8 +181,9 @@ impl SupervisorActor {
         let control = Arc::clone(&child.control);
         let name = Arc::clone(&control.node().name);
         control.restart(delay);
-        tracing::warn!(child = %name, delay_ms = delay.as_millis(), "supervision.restarting");
-        self.tell(&name, EventKind::Restarting { delay }, "");
+        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        tracing::warn!(child = %name, delay_ms, "supervision.restarting");
+        self.tell(&name, EventKind::Restarting { delay_ms }, "");
     }
 
     fn stop(&mut self, id: ChildId, down: Down) {
@@ -275,171 +270,5 @@ impl SupervisorActor {
 
     fn controls(&self) -> Vec<Arc<dyn Control>> {
         self.children.iter().map(|child| Arc::clone(&child.control)).collect()
-    }
-
-    fn watch(&mut self, context: &mut Context<Self>) {
-        let stall_after = self.policy.options().stall_after();
-        let every = (stall_after / LOOKS_PER_STALL).max(LOOK_EVERY_MIN);
-        context.run_later(every, Self::watch);
-        // Late ourselves: the whole process was stopped. Give the children a round to move again.
-        let late = self.last_look.elapsed() > every * 2;
-        self.last_look = std::time::Instant::now();
-        if late {
-            return;
-        }
-        for child in self.controls_with_ids() {
-            if let Some(stall) = child.1.look(stall_after) {
-                self.on_stall(child.0, &child.1, stall, context);
-            }
-        }
-    }
-
-    fn controls_with_ids(&self) -> Vec<(ChildId, Arc<dyn Control>)> {
-        self.children.iter().map(|child| (child.id, Arc::clone(&child.control))).collect()
-    }
-
-    fn on_stall(
-        &mut self,
-        id: ChildId,
-        control: &Arc<dyn Control>,
-        stall: Stall,
-        context: &mut Context<Self>,
-    ) {
-        let node = control.node();
-        let text = match stall {
-            Stall::Blocking => "a handler blocks its thread",
-            Stall::Starved => "its thread is blocked by another child",
-        };
-        tracing::error!(child = %node.name, "supervision.stalled: {text}");
-        node.note_failure(text);
-        self.tell(&node.name, EventKind::Stalled, text);
-        control.disown();
-        if node.state() == ChildState::Draining {
-            control.end(ChildState::Failed);
-        } else if stall == Stall::Starved {
-            // Not its fault: it moves at once and no restart is counted against it.
-            self.restart(id, Duration::ZERO);
-        } else {
-            self.decide(id, Down::Stalled, context);
-        }
-    }
-}
-
-impl Actor for SupervisorActor {
-    type Context = Context<Self>;
-
-    fn started(&mut self, context: &mut Context<Self>) {
-        self.node.set_state(ChildState::Running);
-        self.watch(context);
-    }
-}
-
-impl Handler<ChildDown> for SupervisorActor {
-    type Result = ();
-
-    fn handle(&mut self, message: ChildDown, context: &mut Context<Self>) {
-        self.on_report(message.id, &message.report, context);
-    }
-}
-
-impl<A: Actor<Context = Context<A>> + Supervised> Handler<AddChild<A>> for SupervisorActor {
-    type Result = MessageResult<AddChild<A>>;
-
-    fn handle(&mut self, message: AddChild<A>, context: &mut Context<Self>) -> Self::Result {
-        let spec = message.0;
-        MessageResult((|| {
-            if !(1..=MAILBOX_MAX).contains(&spec.mailbox) {
-                return Err(SpawnError::InvalidMailbox(spec.mailbox));
-            }
-            let (name, id) = self.admit(&spec.name)?;
-            let gate = Gate::new(spec.mailbox);
-            let (sender, inbox) = inbox::channel();
-            let core = Arc::new(Core {
-                node: Node::actor(name, spec.critical, Arc::clone(&gate)),
-                gate,
-                inbox: Arc::new(inbox),
-                factory: spec.factory,
-                report: Self::reporter(context.address(), id),
-            });
-            let control =
-                ActorChild::start(Arc::clone(&core), spec.placement).map_err(SpawnError::Thread)?;
-            self.add(id, spec.restart, control);
-            Ok(ChildRef { core, sender, through_drain: false })
-        })())
-    }
-}
-
-impl Handler<AddSupervisor> for SupervisorActor {
-    type Result = Result<Supervisor, SpawnError>;
-
-    fn handle(&mut self, message: AddSupervisor, context: &mut Context<Self>) -> Self::Result {
-        let spec = message.0;
-        check_policy(&spec.policy)?;
-        let (name, id) = self.admit(&spec.name)?;
-        let node = Node::supervisor(name, spec.critical, spec.policy);
-        let parent = Parent::Supervisor(Self::reporter(context.address(), id));
-        let observer = Arc::clone(&self.observer);
-        let actor = SupervisorActor::new(Arc::clone(&node), spec.policy, parent, observer);
-        let supervisor = Supervisor { address: actor.start(), node };
-        self.add(id, spec.restart, Arc::new(NestedSupervisor(supervisor.clone())));
-        Ok(supervisor)
-    }
-}
-
-impl Handler<Reconfigure> for SupervisorActor {
-    type Result = Result<(), ReconfigureError>;
-
-    fn handle(&mut self, message: Reconfigure, _: &mut Context<Self>) -> Self::Result {
-        let mistakes = message.0.mistakes();
-        if !mistakes.is_empty() {
-            return Err(ReconfigureError::Invalid(mistakes));
-        }
-        self.policy.reconfigure(message.0);
-        if let Body::Supervisor { policy, .. } = &self.node.body {
-            *lock::<PolicyOptions>(policy as &Mutex<PolicyOptions>) = message.0;
-        }
-        tracing::info!(supervisor = %self.node.name, "supervision.reconfigured");
-        self.tell(&Arc::clone(&self.node.name), EventKind::Reconfigured, "");
-        Ok(())
-    }
-}
-
-impl Handler<DrainAll> for SupervisorActor {
-    type Result = ResponseActFuture<Self, DrainReport>;
-
-    fn handle(&mut self, message: DrainAll, _: &mut Context<Self>) -> Self::Result {
-        self.node.begin_drain();
-        self.node.set_state(ChildState::Draining);
-        let draining = drain(self.controls(), message.0).into_actor(self);
-        Box::pin(draining.map(|report, actor, _| {
-            actor.end(ChildState::Stopped, Exit::Drained(report.clone()));
-            report
-        }))
-    }
-}
-
-impl Handler<Subtree> for SupervisorActor {
-    type Result = ();
-
-    fn handle(&mut self, decision: Subtree, _: &mut Context<Self>) {
-        match decision {
-            Subtree::Restart(delay) => {
-                self.node.count_restart();
-                self.policy.forget();
-                // Set first: a child that goes down again is this supervisor's own affair.
-                self.node.set_state(ChildState::Running);
-                let ids: Vec<_> = self.children.iter().map(|child| child.id).collect();
-                ids.into_iter().for_each(|id| self.restart(id, delay));
-            }
-            Subtree::Suspend => {
-                self.node.set_state(ChildState::Suspended);
-                self.children.iter().rev().for_each(|child| child.control.suspend());
-            }
-            Subtree::End(state) => {
-                self.node.begin_drain();
-                self.children.iter().rev().for_each(|child| child.control.end(state));
-                self.node.set_state(state);
-            }
-        }
     }
 }
