@@ -36,7 +36,7 @@ impl AuthorizationOptions {
         mistakes([
             ("mailbox", self.mailbox as u64, 1..=65_536),
             ("users_max", self.users_max as u64, 1..=1_000_000),
-            ("revoked_tokens_max", self.revoked_tokens_max as u64, 1..=1_000_000),
+            ("revoked_tokens_max", self.revoked_tokens_max as u64, 1..=10_000_000),
             ("purge_period_seconds", self.purge_period_seconds, 1..=86_400),
         ])
     }

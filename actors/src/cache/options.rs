@@ -41,9 +41,9 @@ impl CacheOptions {
     pub fn mistakes(&self) -> Vec<InvalidOption> {
         mistakes([
             ("lint_mb_max", self.lint_mb_max, 0..=65_536),
-            ("lint_ttl_seconds", self.lint_ttl_seconds, 1..=604_800),
+            ("lint_ttl_seconds", self.lint_ttl_seconds, 1..=2_592_000),
             ("graph_mb_max", self.graph_mb_max, 0..=65_536),
-            ("graph_ttl_seconds", self.graph_ttl_seconds, 1..=604_800),
+            ("graph_ttl_seconds", self.graph_ttl_seconds, 1..=2_592_000),
             ("entry_kb_max", self.entry_kb_max, 1..=65_536),
             ("mailbox", self.mailbox as u64, 1..=65_536),
         ])

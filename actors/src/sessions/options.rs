@@ -45,10 +45,10 @@ impl SessionsOptions {
         mistakes([
             ("shards", self.shards as u64, 1..=64),
             ("mailbox", self.mailbox as u64, 1..=65_536),
-            ("idle_seconds", self.idle_seconds, 1..=604_800),
+            ("idle_seconds", self.idle_seconds, 1..=86_400),
             ("lifetime_seconds", self.lifetime_seconds, 1..=2_592_000),
-            ("per_owner_max", self.per_owner_max as u64, 1..=1_000_000),
-            ("total_max", self.total_max as u64, 1..=1_000_000),
+            ("per_owner_max", self.per_owner_max as u64, 1..=100_000),
+            ("total_max", self.total_max as u64, 1..=10_000_000),
             ("sweep_period_seconds", self.sweep_period_seconds, 1..=3600),
         ])
     }
