@@ -57,7 +57,8 @@ pub fn bind<C>(options: &HttpOptions, routes: C) -> io::Result<Bound>
 where
     C: Fn(&mut ServiceConfig) + Clone + Send + 'static,
 {
-    let guard = Guard::new(&options.allowed_hosts, &options.allowed_origins)
+    let guard = options
+        .guard()
         .map_err(|problems| io::Error::new(io::ErrorKind::InvalidInput, problems.join("; ")))?;
     let workers = match options.workers {
         0 => std::thread::available_parallelism()?.get(),
@@ -78,7 +79,7 @@ where
         .h1_allow_half_closed(false)
         .shutdown_timeout(options.drain_seconds)
         .disable_signals()
-        .bind(SocketAddr::new(options.host, options.port))?;
+        .bind(SocketAddr::new(options.bind, options.port))?;
     let addresses = http.addrs();
     Ok(Bound { server: http.run(), addresses })
 }
