@@ -6,7 +6,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix_web::body::BoxBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -28,6 +28,10 @@ use crate::error::{ApiError, Code};
 use crate::telemetry::TraceParent;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static(REQUEST_ID_HEADER);
+
+/// Target of the access log. A line costs 7 to 10 µs, so it is off unless the filter names it
+/// (`info,http.access=debug`).
+const ACCESS_LOG: &str = "http.access";
 
 /// What the edge learned of a request; handlers read it with [`RequestContext::of`].
 #[derive(Clone, Debug)]
@@ -75,6 +79,8 @@ impl Edge {
     ) -> Result<ServiceResponse<BoxBody>, Error> {
         let started = Instant::now();
         let method = method_label(request.method());
+        let access_log = tracing::enabled!(target: ACCESS_LOG, tracing::Level::DEBUG);
+        let path = access_log.then(|| request.path().to_owned());
         let token_presented = request.headers().contains_key(AUTHORIZATION);
         let context = RequestContext::read(request.headers());
         let request_id = context.request_id.clone();
@@ -91,9 +97,27 @@ impl Edge {
             Ok(response) => (response.status(), response.request().match_pattern()),
             Err(error) => (error.as_response_error().status_code(), None),
         };
-        self.instruments.record(method, route, status.as_u16(), started.elapsed());
+        let took = started.elapsed();
+        if let Some(path) = path {
+            log_access(&request_id, method, &path, status, took);
+        }
+        self.instruments.record(method, route, status.as_u16(), took);
         answered.map(|response| finish(response, &request_id, token_presented))
     }
+}
+
+fn log_access(id: &RequestId, method: &str, path: &str, status: StatusCode, took: Duration) {
+    tracing::debug!(
+        target: ACCESS_LOG,
+        {
+            http.request.id = id.as_str(),
+            http.request.method = method,
+            http.response.status_code = status.as_u16(),
+            url.path = path,
+            duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        },
+        "answered"
+    );
 }
 
 /// Puts on every answer what every answer has.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::http::Method;
-use opentelemetry::metrics::{Counter, Histogram};
+use opentelemetry::metrics::{Counter, Histogram, Meter};
 use opentelemetry::{KeyValue, global};
 
 use super::reply::error_response;
@@ -30,7 +30,11 @@ pub struct Instruments {
 impl Instruments {
     /// Instruments on the global meter: install the provider first.
     pub fn new() -> Self {
-        let meter = global::meter(METER_NAME);
+        Self::on(&global::meter(METER_NAME))
+    }
+
+    /// Instruments on this meter.
+    pub fn on(meter: &Meter) -> Self {
         Self {
             requests: meter
                 .u64_counter("http_requests")
@@ -93,7 +97,27 @@ pub fn scrape(metrics: &Metrics) -> HttpResponse {
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry::metrics::MeterProvider;
+
     use super::*;
+
+    #[test]
+    fn an_answer_is_scraped_by_method_route_and_status() {
+        let metrics = Metrics::new().unwrap();
+        let instruments = Instruments::on(&metrics.provider().meter(METER_NAME));
+        let took = Duration::from_millis(3);
+        instruments.record("POST", Some("/mcp".to_owned()), 200, took);
+        instruments.record("GET", None, 404, took);
+        let text = metrics.render().unwrap();
+        for line in [
+            "http_requests_total{method=\"POST\",route=\"/mcp\",status=\"200\"} 1",
+            "http_requests_total{method=\"GET\",route=\"unmatched\",status=\"404\"} 1",
+            "http_request_duration_seconds_bucket{route=\"/mcp\",le=\"0.0025\"} 0",
+            "http_request_duration_seconds_bucket{route=\"/mcp\",le=\"0.005\"} 1",
+        ] {
+            assert!(text.contains(line), "{line} is not in {text}");
+        }
+    }
 
     #[test]
     fn an_invented_method_does_not_become_a_label() {

@@ -11,6 +11,8 @@ mod options;
 mod reply;
 mod request_id;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub use body::{Body, BodyLimits};
 pub use edge::RequestContext;

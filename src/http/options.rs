@@ -103,6 +103,21 @@ impl HttpOptions {
         }
     }
 
+    /// The guard: loopback names, the configured ones, and the address we listen on (an address, unlike
+    /// a name, cannot be re-pointed at us).
+    ///
+    /// # Errors
+    /// The entries that are neither host nor origin.
+    pub fn guard(&self) -> Result<Guard, Vec<String>> {
+        let mut hosts = self.allowed_hosts.clone();
+        match self.bind {
+            host if host.is_unspecified() => {}
+            IpAddr::V4(address) => hosts.push(address.to_string()),
+            IpAddr::V6(address) => hosts.push(format!("[{address}]")),
+        }
+        Guard::new(&hosts, &self.allowed_origins)
+    }
+
     /// The limits for request bodies.
     pub fn body_limits(&self) -> BodyLimits {
         BodyLimits {
@@ -144,6 +159,19 @@ mod tests {
         assert_eq!(options.base_url(5000), "http://[::1]:5000");
         options.public_url = "https://mcp.example.org/".to_owned();
         assert_eq!(options.base_url(5000), "https://mcp.example.org");
+    }
+
+    #[test]
+    fn the_address_we_listen_on_is_a_host_we_answer_to() {
+        let mut headers = actix_web::http::header::HeaderMap::new();
+        let host = actix_web::http::header::HeaderValue::from_static("192.0.2.7:8484");
+        headers.insert(actix_web::http::header::HOST, host);
+        let allowed = |host: [u8; 4]| {
+            let options = HttpOptions { bind: host.into(), ..HttpOptions::default() };
+            options.guard().unwrap().check(&"/mcp".parse().unwrap(), &headers).is_ok()
+        };
+        assert!(allowed([192, 0, 2, 7]));
+        assert!(!allowed([0, 0, 0, 0]) && !allowed([127, 0, 0, 1]));
     }
 
     #[test]

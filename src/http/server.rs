@@ -57,7 +57,8 @@ pub fn bind<C>(options: &HttpOptions, routes: C) -> io::Result<Bound>
 where
     C: Fn(&mut ServiceConfig) + Clone + Send + 'static,
 {
-    let guard = Guard::new(&options.allowed_hosts, &options.allowed_origins)
+    let guard = options
+        .guard()
         .map_err(|problems| io::Error::new(io::ErrorKind::InvalidInput, problems.join("; ")))?;
     let workers = match options.workers {
         0 => std::thread::available_parallelism()?.get(),

@@ -1,5 +1,6 @@
 //! What gets into a mailbox, and what callers hear.
 
+use actix::prelude::*;
 use futures_util::future::{join, join_all};
 use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::fault::{Classify, Kind, Retry};
@@ -133,4 +134,46 @@ async fn a_busy_mailbox_does_not_starve_its_neighbours() {
     (0..100_000).for_each(|_| busy.tell(Add(1)).unwrap());
     neighbour.ask(Add(1), soon()).await.unwrap();
     assert!(busy.in_flight() > 50_000, "the neighbour waited for {}", 100_000 - busy.in_flight());
+}
+
+#[actix_rt::test]
+async fn an_atomic_handler_holds_back_the_messages_behind_it() {
+    let (root, _exit) = root(quick());
+    let child = spawn(&root, "worker").await;
+    let both = join(child.ask(Atomic(1), soon()), child.ask(Add(10), soon())).await;
+    assert_eq!(both, (Ok(1), Ok(11)));
+    let both = join(child.ask(Atomic(1), soon()), child.ask(Boom, soon())).await;
+    assert_eq!(both.0, Ok(12), "it was no longer in hand when the next one crashed");
+}
+
+/// An actor that may not leave its thread.
+struct Homebody(std::rc::Rc<u32>);
+
+impl Actor for Homebody {
+    type Context = Context<Self>;
+}
+
+impl Supervised for Homebody {}
+
+impl Handler<Add> for Homebody {
+    type Result = u32;
+    fn handle(&mut self, message: Add, _: &mut Context<Self>) -> u32 {
+        *self.0 + message.0
+    }
+}
+
+#[actix_rt::test]
+async fn references_and_asks_travel_between_threads_even_when_the_actor_cannot() {
+    fn travels<T: Send>(value: T) -> T {
+        value
+    }
+    let (root, _exit) = root(quick());
+    let spec = ChildSpec::new("homebody", 8, || Homebody(std::rc::Rc::new(40)));
+    let child = travels(root.spawn(spec).await.unwrap());
+    let other_thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(travels(async move { child.ask(Add(2), soon()).await }))
+    });
+    let answer = tokio::task::spawn_blocking(|| other_thread.join().unwrap()).await.unwrap();
+    assert_eq!(answer, Ok(42));
 }
