@@ -83,3 +83,11 @@ impl Permit {
         &self.caps
     }
 }
+
+#[cfg(test)]
+impl Permit {
+    /// A permit nobody asked for, for unit tests of tools.
+    pub(crate) fn for_tests(caller: &str, tool: &'static str, caps: RunCaps) -> Self {
+        Self { caller: Caller::for_tests(caller), tool, call_id: CallId::new(), caps }
+    }
+}

@@ -35,26 +35,54 @@ async fn a_deadline_already_past_is_refused_without_queueing() {
     assert_eq!(child.ask(Add(0), soon()).await.unwrap(), 0, "it was never handled");
 }
 
+/// A child on this thread, where the clock moves only when nothing else does.
+async fn in_paused_time(spec: ChildSpec<Worker>) -> ChildRef<Worker> {
+    tokio::time::pause();
+    root_here(quick()).spawn(spec.placement(here())).await.unwrap()
+}
+
 #[actix_rt::test]
 async fn a_timeout_tells_work_begun_from_work_that_never_will() {
-    let (root, _exit) = root(quick());
-    let child = spawn(&root, "worker").await;
-    let (release, held) = std::sync::mpsc::channel();
+    let child = in_paused_time(worker("worker")).await;
+    let (release, held) = tokio::sync::oneshot::channel();
     let short = || Deadline::after(ms(30));
-    let (begun, queued) = join(child.ask(Block(held), short()), child.ask(Add(5), short())).await;
+    let asks = join(child.ask(AtomicHeld(held), short()), child.ask(Add(5), short()));
+    let (begun, queued) = asks.await;
     let (begun, queued) = (begun.unwrap_err(), queued.unwrap_err());
     assert!(matches!(begun, AskError::Timeout { begun: true, .. }), "{begun:?}");
     assert!(matches!(queued, AskError::Timeout { begun: false, .. }), "{queued:?}");
     assert_eq!((begun.retry(), queued.retry()), (Retry::Unsafe, Retry::Safe));
     assert_eq!(begun.kind(), Kind::DeadlineExceeded);
-    drop(release);
+    release.send(()).unwrap();
     assert_eq!(child.ask(Add(0), soon()).await.unwrap(), 0, "the queued one was skipped");
 }
 
 #[actix_rt::test]
-async fn a_place_follows_the_work_after_its_caller_left() {
+async fn a_message_whose_deadline_passed_in_the_queue_is_not_begun_even_if_its_caller_still_waits()
+{
     let (root, _exit) = root(quick());
-    let child = root.spawn(with_places(1)).await.unwrap();
+    let child = spawn(&root, "worker").await;
+    let (release, held) = std::sync::mpsc::channel();
+    child.tell(Block(held)).unwrap();
+    // This thread blocks past the deadline, so that the child looks first.
+    let deadline = Deadline::after(ms(20));
+    let release_late = async {
+        while !deadline.is_past() {
+            std::hint::spin_loop();
+        }
+        drop(release);
+        while child.in_flight() > 0 {
+            std::hint::spin_loop();
+        }
+    };
+    let expired = join(child.ask(Add(5), deadline), release_late).await.0;
+    assert!(matches!(expired, Err(AskError::Timeout { begun: false, .. })), "{expired:?}");
+    assert_eq!(child.ask(Add(0), soon()).await.unwrap(), 0);
+}
+
+#[actix_rt::test]
+async fn a_place_follows_the_work_after_its_caller_left() {
+    let child = in_paused_time(with_places(1)).await;
     let (release, held) = tokio::sync::oneshot::channel();
     let left = child.ask(Held(held), Deadline::after(ms(30))).await;
     assert!(matches!(left, Err(AskError::Timeout { begun: true, .. })), "{left:?}");
@@ -67,13 +95,12 @@ async fn a_place_follows_the_work_after_its_caller_left() {
 
 #[actix_rt::test]
 async fn a_caller_that_is_dropped_takes_its_queued_message_back() {
-    let (root, _exit) = root(quick());
-    let child = spawn(&root, "worker").await;
-    let (release, held) = std::sync::mpsc::channel();
-    child.tell(Block(held)).unwrap();
+    let child = in_paused_time(worker("worker")).await;
+    let (release, held) = tokio::sync::oneshot::channel();
+    child.tell(AtomicHeld(held)).unwrap();
     let queued = tokio::time::timeout(ms(30), child.ask(Add(5), soon())).await;
     assert!(queued.is_err(), "the outer timeout dropped the ask");
-    drop(release);
+    release.send(()).unwrap();
     assert_eq!(child.ask(Add(0), soon()).await.unwrap(), 0);
     assert_eq!(child.in_flight(), 0);
 }

@@ -37,6 +37,11 @@ pub struct Slow(pub Duration);
 #[rtype(result = "()")]
 pub struct Held(pub tokio::sync::oneshot::Receiver<()>);
 
+/// As `Held`, but holds back every message behind it meanwhile.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct AtomicHeld(pub tokio::sync::oneshot::Receiver<()>);
+
 /// Yields a few times, and holds back every message behind it meanwhile.
 #[derive(Message)]
 #[rtype(result = "u32")]
@@ -143,6 +148,13 @@ impl Handler<Held> for Worker {
     type Result = ResponseActFuture<Self, ()>;
     fn handle(&mut self, message: Held, _: &mut Context<Self>) -> Self::Result {
         Box::pin(message.0.into_actor(self).map(|_, _, _| ()))
+    }
+}
+
+impl Handler<AtomicHeld> for Worker {
+    type Result = AtomicResponse<Self, ()>;
+    fn handle(&mut self, message: AtomicHeld, _: &mut Context<Self>) -> Self::Result {
+        AtomicResponse::new(Box::pin(message.0.into_actor(self).map(|_, _, _| ())))
     }
 }
 
