@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::*;
+use crate::tools::artifacts::ArtifactOptions;
 
 fn env(pairs: &[(&str, &str)]) -> Inputs {
     let env = pairs.iter().map(|(k, v)| (OsString::from(k), OsString::from(v))).collect();
@@ -229,6 +230,8 @@ fn the_defaults_of_base_toml_are_those_of_the_parts_they_set() {
     assert_eq!(config.authorization, AuthorizationOptions::default());
     assert_eq!(config.sessions, SessionsOptions::default());
     assert_eq!(config.cache, CacheOptions::default());
+    let (artifacts, default) = (config.tools.artifacts, ArtifactOptions::default());
+    assert_eq!(format!("{artifacts:?}"), format!("{default:?}"));
     assert_eq!(config.telemetry, TelemetryOptions::default());
     assert_eq!(config.supervision, SupervisionOptions::default());
 }
