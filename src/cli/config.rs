@@ -8,7 +8,7 @@ use super::{Failure, print};
 use crate::auth::KeyRing;
 use crate::config::load_policy;
 
-/// Everything `serve` would trip over before it listens: values, policy, key files.
+/// Everything `serve` would trip over before it listens: values, policy, key files, directories.
 pub(super) fn check(
     common: &Common,
     environment: Vec<(OsString, OsString)>,
@@ -22,6 +22,15 @@ pub(super) fn check(
     }
     if let Err(error) = load_policy(&loaded.config) {
         problems.extend(error.mistakes.iter().map(ToString::to_string));
+    }
+    let tools = &loaded.config.tools;
+    for (key, dir) in
+        [("tools.templates_dir", &tools.templates_dir), ("tools.prompts_dir", &tools.prompts_dir)]
+    {
+        if let Some(dir) = dir.as_ref().filter(|dir| !dir.is_dir()) {
+            let source = loaded.source_of(key);
+            problems.push(format!("{source}: {key}: {} is no directory", dir.display()));
+        }
     }
     match problems.is_empty() {
         true => print(out, "ok\n"),
