@@ -110,7 +110,7 @@ impl HttpOptions {
     /// The entries that are neither host nor origin.
     pub fn guard(&self) -> Result<Guard, Vec<String>> {
         let mut hosts = self.allowed_hosts.clone();
-        match self.host {
+        match self.bind {
             host if host.is_unspecified() => {}
             IpAddr::V4(address) => hosts.push(address.to_string()),
             IpAddr::V6(address) => hosts.push(format!("[{address}]")),
@@ -167,7 +167,7 @@ mod tests {
         let host = actix_web::http::header::HeaderValue::from_static("192.0.2.7:8484");
         headers.insert(actix_web::http::header::HOST, host);
         let allowed = |host: [u8; 4]| {
-            let options = HttpOptions { host: host.into(), ..HttpOptions::default() };
+            let options = HttpOptions { bind: host.into(), ..HttpOptions::default() };
             options.guard().unwrap().check(&"/mcp".parse().unwrap(), &headers).is_ok()
         };
         assert!(allowed([192, 0, 2, 7]));
