@@ -5,6 +5,7 @@
 
 pub mod admission;
 pub mod auth;
+pub mod config;
 pub mod error;
 pub mod http;
 pub mod mcp;

@@ -1,6 +1,6 @@
 //! `[http]` of the configuration.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,8 @@ use super::guard::Guard;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpOptions {
-    /// Address to listen on.
+    /// Address to listen on; the configuration calls it `bind`.
+    #[serde(rename = "bind")]
     pub host: IpAddr,
     /// Port to listen on; 0 lets the system choose.
     pub port: u16,
@@ -38,6 +39,10 @@ pub struct HttpOptions {
     pub allowed_hosts: Vec<String>,
     /// Web origins (`scheme://host[:port]`) whose pages may call us beside loopback ones; `*` for any.
     pub allowed_origins: Vec<String>,
+    /// The URL clients use, when it is not the address listened on; empty = it is.
+    pub public_url: String,
+    /// Longest time for a request in all, in seconds; no call has a later deadline.
+    pub request_timeout_seconds: u64,
 }
 
 impl Default for HttpOptions {
@@ -56,6 +61,8 @@ impl Default for HttpOptions {
             drain_seconds: 30,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
+            public_url: String::new(),
+            request_timeout_seconds: 180,
         }
     }
 }
@@ -78,14 +85,19 @@ impl HttpOptions {
         within("disconnect_timeout_ms", self.disconnect_timeout_ms, 1, 600_000);
         within("body_bytes_max", self.body_bytes_max as u64, 1024, 1 << 30);
         within("drain_seconds", self.drain_seconds, 0, 3600);
-        if let Err(wrong) = self.guard() {
-            problems.extend(wrong.into_iter().map(|text| format!("http.allowed_*: {text}")));
+        within("request_timeout_seconds", self.request_timeout_seconds, 1, 3600);
+        for (key, guard) in [
+            ("allowed_hosts", Guard::new(&self.allowed_hosts, &[])),
+            ("allowed_origins", Guard::new(&[], &self.allowed_origins)),
+        ] {
+            let wrong = guard.err().unwrap_or_default();
+            problems.extend(wrong.into_iter().map(|text| format!("http.{key}: {text}")));
         }
         problems
     }
 
-    /// The guard: loopback names, the configured ones, and the address we listen on (an address, unlike
-    /// a name, cannot be re-pointed at us).
+    /// The guard: loopback names, the configured ones, the public URL's, and the address we listen on
+    /// (an address, unlike a name, cannot be re-pointed at us).
     ///
     /// # Errors
     /// The entries that are neither host nor origin.
@@ -96,7 +108,17 @@ impl HttpOptions {
             IpAddr::V4(address) => hosts.push(address.to_string()),
             IpAddr::V6(address) => hosts.push(format!("[{address}]")),
         }
+        let public = self.public_url.split_once("://").map(|(_, rest)| rest);
+        hosts.extend(public.and_then(|rest| rest.split('/').next()).map(str::to_owned));
         Guard::new(&hosts, &self.allowed_origins)
+    }
+
+    /// The URL clients reach the server by, without a slash at its end; `port` is the one bound.
+    pub fn base_url(&self, port: u16) -> String {
+        match self.public_url.trim_end_matches('/') {
+            "" => format!("http://{}", SocketAddr::new(self.host, port)),
+            url => url.to_owned(),
+        }
     }
 
     /// The limits for request bodies.
@@ -133,16 +155,31 @@ mod tests {
     }
 
     #[test]
-    fn the_address_we_listen_on_is_a_host_we_answer_to() {
-        let mut headers = actix_web::http::header::HeaderMap::new();
-        let host = actix_web::http::header::HeaderValue::from_static("192.0.2.7:8484");
-        headers.insert(actix_web::http::header::HOST, host);
-        let allowed = |host: [u8; 4]| {
-            let options = HttpOptions { host: host.into(), ..HttpOptions::default() };
+    fn the_address_we_listen_on_and_the_public_url_are_hosts_we_answer_to() {
+        let allowed = |options: &HttpOptions, host: &'static str| {
+            let mut headers = actix_web::http::header::HeaderMap::new();
+            let host = actix_web::http::header::HeaderValue::from_static(host);
+            headers.insert(actix_web::http::header::HOST, host);
             options.guard().unwrap().check(&"/mcp".parse().unwrap(), &headers).is_ok()
         };
-        assert!(allowed([192, 0, 2, 7]));
-        assert!(!allowed([0, 0, 0, 0]) && !allowed([127, 0, 0, 1]));
+        let on = |host: [u8; 4]| HttpOptions { host: host.into(), ..HttpOptions::default() };
+        assert!(allowed(&on([192, 0, 2, 7]), "192.0.2.7:8484"));
+        assert!(!allowed(&on([0, 0, 0, 0]), "192.0.2.7:8484"));
+        assert!(!allowed(&on([127, 0, 0, 1]), "192.0.2.7:8484"));
+        let public_url = "https://mcp.example.org/x".to_owned();
+        let public = HttpOptions { public_url, ..HttpOptions::default() };
+        assert!(allowed(&public, "mcp.example.org"));
+        assert!(!allowed(&public, "example.org"));
+    }
+
+    #[test]
+    fn clients_use_the_public_url_when_there_is_one() {
+        let mut options = HttpOptions::default();
+        assert_eq!(options.base_url(5000), "http://127.0.0.1:5000");
+        options.host = "::1".parse().unwrap();
+        assert_eq!(options.base_url(5000), "http://[::1]:5000");
+        options.public_url = "https://mcp.example.org/".to_owned();
+        assert_eq!(options.base_url(5000), "https://mcp.example.org");
     }
 
     #[test]

@@ -1,0 +1,6 @@
+//! One integration binary: the tree itself, and the real server driven as its users drive it.
+
+#[path = "it/app.rs"]
+mod app;
+#[path = "it/tidy.rs"]
+mod tidy;
