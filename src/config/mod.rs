@@ -10,6 +10,7 @@ mod dump;
 mod error;
 mod layers;
 mod options;
+mod policy;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -18,15 +19,21 @@ use std::path::PathBuf;
 
 use figment::Figment;
 use serde::Deserialize;
+use ultimate_mcp_actors::audit::AuditOptions;
+use ultimate_mcp_actors::authorization::AuthorizationOptions;
+use ultimate_mcp_actors::cache::CacheOptions;
+use ultimate_mcp_actors::sessions::SessionsOptions;
 use ultimate_mcp_actors::supervision::SupervisionOptions;
 
 use crate::http::HttpOptions;
+use crate::mcp::McpOptions;
 use crate::telemetry::TelemetryOptions;
 
 pub use docs::{BASE_TOML, KeyDoc, read as read_docs};
 pub use error::{ConfigError, Mistake};
 pub use layers::{ENV_PREFIX, Inputs};
 pub use options::{AdmissionOptions, AuthOptions, KeyAlgorithm, KeyOptions, ToolsOptions};
+pub use policy::load_policy;
 pub use rules::KID_BYTES_MAX;
 
 /// The effective configuration; keys, units and reasons are in `config/base.toml`.
@@ -40,12 +47,22 @@ pub struct Config {
     pub policy_file: Option<PathBuf>,
     /// The HTTP server.
     pub http: HttpOptions,
+    /// The MCP endpoint.
+    pub mcp: McpOptions,
     /// Tokens.
     pub auth: AuthOptions,
     /// Rate limits.
     pub admission: AdmissionOptions,
     /// Tools.
     pub tools: ToolsOptions,
+    /// The audit trail.
+    pub audit: AuditOptions,
+    /// Stored roles and revocations.
+    pub authorization: AuthorizationOptions,
+    /// Sessions of the 2025 revisions.
+    pub sessions: SessionsOptions,
+    /// Results worth keeping.
+    pub cache: CacheOptions,
     /// Restarts of actors.
     pub supervision: SupervisionOptions,
     /// Logs.

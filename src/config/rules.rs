@@ -25,7 +25,7 @@ pub(super) fn check(config: &Config, doubtful: impl Fn(&str) -> bool) -> Finding
 }
 
 fn exposure(config: &Config, doubtful: impl Fn(&str) -> bool, findings: &mut Findings) {
-    let bind = config.http.host;
+    let bind = config.http.bind;
     if bind.is_loopback() {
         return;
     }
@@ -133,8 +133,14 @@ fn parts(config: &Config, findings: &mut Findings) {
     for text in config.http.problems() {
         findings.push(split("http", &text));
     }
+    for text in config.mcp.problems() {
+        findings.push(split("mcp", &text));
+    }
     for text in config.telemetry.problems() {
         findings.push(split("telemetry", &text));
+    }
+    for (key, allowed) in config.audit.problems() {
+        findings.push((format!("audit.{key}"), format!("must be {allowed}")));
     }
     for mistake in config.supervision.mistakes() {
         findings.push((format!("supervision.{}", mistake.key), mistake.message));

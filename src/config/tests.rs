@@ -44,7 +44,7 @@ fn mistakes(inputs: &Inputs) -> Vec<String> {
 fn the_embedded_defaults_are_a_complete_configuration() {
     let config = load(&Inputs::default()).unwrap().config;
     assert_eq!(config.http.port, 8484);
-    assert!(config.http.host.is_loopback());
+    assert!(config.http.bind.is_loopback());
     assert_eq!(config.data_dir, PathBuf::from("./data"));
     assert_eq!(config.auth.token_ttl_seconds, 86_400);
     assert!(config.policy_file.is_none() && config.auth.keys.is_empty());
@@ -223,6 +223,11 @@ fn keys_without_fitting_material_are_refused() {
 fn the_defaults_of_base_toml_are_those_of_the_parts_they_set() {
     let config = load(&Inputs::default()).unwrap().config;
     assert_eq!(config.http, HttpOptions::default());
+    assert_eq!(config.mcp, McpOptions::default());
+    assert_eq!(config.audit, AuditOptions::default());
+    assert_eq!(config.authorization, AuthorizationOptions::default());
+    assert_eq!(config.sessions, SessionsOptions::default());
+    assert_eq!(config.cache, CacheOptions::default());
     assert_eq!(config.telemetry, TelemetryOptions::default());
     assert_eq!(config.supervision, SupervisionOptions::default());
 }
@@ -278,6 +283,9 @@ fn the_dump_shows_every_value_with_its_source_and_no_secret() {
 }
 
 proptest::proptest! {
+    // A case is a whole start; the parsers behind it have property tests of their own.
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
+
     #[test]
     fn no_value_of_a_variable_makes_the_loader_panic(text in "[\\[\\]{}\"'\\\\=,#\n\u{1f574}é1a ]{0,40}") {
         let _ = load(&env(&[("ULTIMATE_MCP__HTTP__PORT", &text)]));

@@ -12,9 +12,8 @@ use super::guard::Guard;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HttpOptions {
-    /// Address to listen on; the configuration calls it `bind`.
-    #[serde(rename = "bind")]
-    pub host: IpAddr,
+    /// Address to listen on.
+    pub bind: IpAddr,
     /// Port to listen on; 0 lets the system choose.
     pub port: u16,
     /// Threads that serve connections; 0 means one per processor.
@@ -48,7 +47,7 @@ pub struct HttpOptions {
 impl Default for HttpOptions {
     fn default() -> Self {
         Self {
-            host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: 8484,
             workers: 0,
             connections_max: 10_000,
@@ -103,7 +102,7 @@ impl HttpOptions {
     /// The entries that are neither host nor origin.
     pub fn guard(&self) -> Result<Guard, Vec<String>> {
         let mut hosts = self.allowed_hosts.clone();
-        match self.host {
+        match self.bind {
             host if host.is_unspecified() => {}
             IpAddr::V4(address) => hosts.push(address.to_string()),
             IpAddr::V6(address) => hosts.push(format!("[{address}]")),
@@ -116,7 +115,7 @@ impl HttpOptions {
     /// The URL clients reach the server by, without a slash at its end; `port` is the one bound.
     pub fn base_url(&self, port: u16) -> String {
         match self.public_url.trim_end_matches('/') {
-            "" => format!("http://{}", SocketAddr::new(self.host, port)),
+            "" => format!("http://{}", SocketAddr::new(self.bind, port)),
             url => url.to_owned(),
         }
     }
@@ -138,7 +137,7 @@ mod tests {
     fn the_defaults_are_valid_and_listen_on_loopback_only() {
         let options = HttpOptions::default();
         assert_eq!(options.problems(), Vec::<String>::new());
-        assert!(options.host.is_loopback());
+        assert!(options.bind.is_loopback());
     }
 
     #[test]
@@ -162,7 +161,7 @@ mod tests {
             headers.insert(actix_web::http::header::HOST, host);
             options.guard().unwrap().check(&"/mcp".parse().unwrap(), &headers).is_ok()
         };
-        let on = |host: [u8; 4]| HttpOptions { host: host.into(), ..HttpOptions::default() };
+        let on = |host: [u8; 4]| HttpOptions { bind: host.into(), ..HttpOptions::default() };
         assert!(allowed(&on([192, 0, 2, 7]), "192.0.2.7:8484"));
         assert!(!allowed(&on([0, 0, 0, 0]), "192.0.2.7:8484"));
         assert!(!allowed(&on([127, 0, 0, 1]), "192.0.2.7:8484"));
@@ -176,7 +175,7 @@ mod tests {
     fn clients_use_the_public_url_when_there_is_one() {
         let mut options = HttpOptions::default();
         assert_eq!(options.base_url(5000), "http://127.0.0.1:5000");
-        options.host = "::1".parse().unwrap();
+        options.bind = "::1".parse().unwrap();
         assert_eq!(options.base_url(5000), "http://[::1]:5000");
         options.public_url = "https://mcp.example.org/".to_owned();
         assert_eq!(options.base_url(5000), "https://mcp.example.org");

@@ -79,7 +79,7 @@ where
         .h1_allow_half_closed(false)
         .shutdown_timeout(options.drain_seconds)
         .disable_signals()
-        .bind(SocketAddr::new(options.host, options.port))?;
+        .bind(SocketAddr::new(options.bind, options.port))?;
     let addresses = http.addrs();
     Ok(Bound { server: http.run(), addresses })
 }

@@ -1,8 +1,22 @@
 //! Tools: what agents can call. Each is written once; every transport reaches it through
 //! [`crate::tools_call`].
 
+pub mod artifacts;
+mod cell;
 mod descriptor;
+pub mod execute;
+mod files;
+mod hash;
+mod limits;
+pub mod lint;
+mod memo;
+mod outcome;
+pub mod run_tests;
+mod schema;
+#[cfg(test)]
+mod testing;
 mod typed;
+mod wording;
 
 use futures_util::future::BoxFuture;
 use serde_json::value::RawValue;
@@ -10,7 +24,9 @@ use ultimate_mcp_actors::deadline::Deadline;
 
 use crate::admission::Permit;
 use crate::error::ApiError;
+pub use cell::Cell;
 pub use descriptor::{Annotations, Effects, ToolDescriptor};
+pub use memo::{Memo, Unkept};
 pub use typed::{Answer, Typed, TypedTool, decode};
 
 /// What a tool gets to work with.

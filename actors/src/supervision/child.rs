@@ -204,6 +204,7 @@ impl<A: Actor<Context = Context<A>>> ChildRef<A> {
             Ok(Err(Loss::Ended(state))) => {
                 Err(AskError::Unavailable { child: self.child(), state })
             }
+            Ok(Err(Loss::Expired)) => Err(self.timeout(false)),
             // A letter that is dropped without a word was lost with its thread.
             Ok(Err(Loss::Crashed)) | Err(_) => Err(AskError::Crashed { child: self.child() }),
         }

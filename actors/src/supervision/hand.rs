@@ -13,6 +13,8 @@ use super::node::{ChildState, lock};
 pub(super) enum Loss {
     /// It was in hand when its actor went down: effects unknown.
     Crashed,
+    /// Its deadline passed in the queue: nothing was done.
+    Expired,
     /// It was still queued when the child ended for good: nothing was done.
     Ended(ChildState),
 }

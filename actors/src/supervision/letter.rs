@@ -105,8 +105,11 @@ where
         match std::mem::replace(&mut *content, Content::Over) {
             Content::Queued { message, reply, place } => {
                 if self.deadline.is_some_and(|deadline| deadline.is_past()) {
-                    // The caller's own clock tells it; the place is free from here on.
                     *content = Content::TakenBack { _place: None };
+                    if let Some(reply) = reply {
+                        // Its own clock may be about to tell it the same.
+                        let _ = reply.send(Err(Loss::Expired));
+                    }
                     return None;
                 }
                 *content = Content::InHand { reply, place };

@@ -5,7 +5,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -25,7 +24,7 @@ pub enum EventKind {
     /// The child will be restarted after this delay.
     Restarting {
         /// The backoff.
-        delay: Duration,
+        delay_ms: u64,
     },
     /// The child used up its restarts; the engine goes on without it.
     GivenUp,

@@ -1,5 +1,6 @@
 //! What gets into a mailbox, and what callers hear.
 
+use actix::prelude::*;
 use futures_util::future::{join, join_all};
 use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::fault::{Classify, Kind, Retry};
@@ -34,26 +35,54 @@ async fn a_deadline_already_past_is_refused_without_queueing() {
     assert_eq!(child.ask(Add(0), soon()).await.unwrap(), 0, "it was never handled");
 }
 
+/// A child on this thread, where the clock moves only when nothing else does.
+async fn in_paused_time(spec: ChildSpec<Worker>) -> ChildRef<Worker> {
+    tokio::time::pause();
+    root_here(quick()).spawn(spec.placement(here())).await.unwrap()
+}
+
 #[actix_rt::test]
 async fn a_timeout_tells_work_begun_from_work_that_never_will() {
-    let (root, _exit) = root(quick());
-    let child = spawn(&root, "worker").await;
-    let (release, held) = std::sync::mpsc::channel();
+    let child = in_paused_time(worker("worker")).await;
+    let (release, held) = tokio::sync::oneshot::channel();
     let short = || Deadline::after(ms(30));
-    let (begun, queued) = join(child.ask(Block(held), short()), child.ask(Add(5), short())).await;
+    let asks = join(child.ask(AtomicHeld(held), short()), child.ask(Add(5), short()));
+    let (begun, queued) = asks.await;
     let (begun, queued) = (begun.unwrap_err(), queued.unwrap_err());
     assert!(matches!(begun, AskError::Timeout { begun: true, .. }), "{begun:?}");
     assert!(matches!(queued, AskError::Timeout { begun: false, .. }), "{queued:?}");
     assert_eq!((begun.retry(), queued.retry()), (Retry::Unsafe, Retry::Safe));
     assert_eq!(begun.kind(), Kind::DeadlineExceeded);
-    drop(release);
+    release.send(()).unwrap();
     assert_eq!(child.ask(Add(0), soon()).await.unwrap(), 0, "the queued one was skipped");
 }
 
 #[actix_rt::test]
-async fn a_place_follows_the_work_after_its_caller_left() {
+async fn a_message_whose_deadline_passed_in_the_queue_is_not_begun_even_if_its_caller_still_waits()
+{
     let (root, _exit) = root(quick());
-    let child = root.spawn(with_places(1)).await.unwrap();
+    let child = spawn(&root, "worker").await;
+    let (release, held) = std::sync::mpsc::channel();
+    child.tell(Block(held)).unwrap();
+    // This thread blocks past the deadline, so that the child looks first.
+    let deadline = Deadline::after(ms(20));
+    let release_late = async {
+        while !deadline.is_past() {
+            std::hint::spin_loop();
+        }
+        drop(release);
+        while child.in_flight() > 0 {
+            std::hint::spin_loop();
+        }
+    };
+    let expired = join(child.ask(Add(5), deadline), release_late).await.0;
+    assert!(matches!(expired, Err(AskError::Timeout { begun: false, .. })), "{expired:?}");
+    assert_eq!(child.ask(Add(0), soon()).await.unwrap(), 0);
+}
+
+#[actix_rt::test]
+async fn a_place_follows_the_work_after_its_caller_left() {
+    let child = in_paused_time(with_places(1)).await;
     let (release, held) = tokio::sync::oneshot::channel();
     let left = child.ask(Held(held), Deadline::after(ms(30))).await;
     assert!(matches!(left, Err(AskError::Timeout { begun: true, .. })), "{left:?}");
@@ -66,13 +95,12 @@ async fn a_place_follows_the_work_after_its_caller_left() {
 
 #[actix_rt::test]
 async fn a_caller_that_is_dropped_takes_its_queued_message_back() {
-    let (root, _exit) = root(quick());
-    let child = spawn(&root, "worker").await;
-    let (release, held) = std::sync::mpsc::channel();
-    child.tell(Block(held)).unwrap();
+    let child = in_paused_time(worker("worker")).await;
+    let (release, held) = tokio::sync::oneshot::channel();
+    child.tell(AtomicHeld(held)).unwrap();
     let queued = tokio::time::timeout(ms(30), child.ask(Add(5), soon())).await;
     assert!(queued.is_err(), "the outer timeout dropped the ask");
-    drop(release);
+    release.send(()).unwrap();
     assert_eq!(child.ask(Add(0), soon()).await.unwrap(), 0);
     assert_eq!(child.in_flight(), 0);
 }
@@ -133,4 +161,46 @@ async fn a_busy_mailbox_does_not_starve_its_neighbours() {
     (0..100_000).for_each(|_| busy.tell(Add(1)).unwrap());
     neighbour.ask(Add(1), soon()).await.unwrap();
     assert!(busy.in_flight() > 50_000, "the neighbour waited for {}", 100_000 - busy.in_flight());
+}
+
+#[actix_rt::test]
+async fn an_atomic_handler_holds_back_the_messages_behind_it() {
+    let (root, _exit) = root(quick());
+    let child = spawn(&root, "worker").await;
+    let both = join(child.ask(Atomic(1), soon()), child.ask(Add(10), soon())).await;
+    assert_eq!(both, (Ok(1), Ok(11)));
+    let both = join(child.ask(Atomic(1), soon()), child.ask(Boom, soon())).await;
+    assert_eq!(both.0, Ok(12), "it was no longer in hand when the next one crashed");
+}
+
+/// An actor that may not leave its thread.
+struct Homebody(std::rc::Rc<u32>);
+
+impl Actor for Homebody {
+    type Context = Context<Self>;
+}
+
+impl Supervised for Homebody {}
+
+impl Handler<Add> for Homebody {
+    type Result = u32;
+    fn handle(&mut self, message: Add, _: &mut Context<Self>) -> u32 {
+        *self.0 + message.0
+    }
+}
+
+#[actix_rt::test]
+async fn references_and_asks_travel_between_threads_even_when_the_actor_cannot() {
+    fn travels<T: Send>(value: T) -> T {
+        value
+    }
+    let (root, _exit) = root(quick());
+    let spec = ChildSpec::new("homebody", 8, || Homebody(std::rc::Rc::new(40)));
+    let child = travels(root.spawn(spec).await.unwrap());
+    let other_thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(travels(async move { child.ask(Add(2), soon()).await }))
+    });
+    let answer = tokio::task::spawn_blocking(|| other_thread.join().unwrap()).await.unwrap();
+    assert_eq!(answer, Ok(42));
 }

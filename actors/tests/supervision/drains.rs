@@ -47,6 +47,10 @@ async fn children_end_in_reverse_start_order_each_when_it_has_answered() {
     inner.spawn(leaver("second", &journal)).await.unwrap();
     inner.spawn(leaver("third", &journal)).await.unwrap();
     let last = root.spawn(leaver("last", &journal)).await.unwrap();
+    // Who was never built has nothing to stop.
+    for name in ["first", "second", "third", "last"] {
+        until_state_of(&root, name, ChildState::Running).await;
+    }
     let (release, held) = tokio::sync::oneshot::channel();
     let release_later = async {
         until_state_of(&root, "last", ChildState::Draining).await;

@@ -37,6 +37,16 @@ pub struct Slow(pub Duration);
 #[rtype(result = "()")]
 pub struct Held(pub tokio::sync::oneshot::Receiver<()>);
 
+/// As `Held`, but holds back every message behind it meanwhile.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct AtomicHeld(pub tokio::sync::oneshot::Receiver<()>);
+
+/// Yields a few times, and holds back every message behind it meanwhile.
+#[derive(Message)]
+#[rtype(result = "u32")]
+pub struct Atomic(pub u32);
+
 /// Panics in the handler.
 #[derive(Message)]
 #[rtype(result = "()")]
@@ -138,6 +148,28 @@ impl Handler<Held> for Worker {
     type Result = ResponseActFuture<Self, ()>;
     fn handle(&mut self, message: Held, _: &mut Context<Self>) -> Self::Result {
         Box::pin(message.0.into_actor(self).map(|_, _, _| ()))
+    }
+}
+
+impl Handler<AtomicHeld> for Worker {
+    type Result = AtomicResponse<Self, ()>;
+    fn handle(&mut self, message: AtomicHeld, _: &mut Context<Self>) -> Self::Result {
+        AtomicResponse::new(Box::pin(message.0.into_actor(self).map(|_, _, _| ())))
+    }
+}
+
+impl Handler<Atomic> for Worker {
+    type Result = AtomicResponse<Self, u32>;
+    fn handle(&mut self, message: Atomic, _: &mut Context<Self>) -> Self::Result {
+        let work = async {
+            for _ in 0..5 {
+                tokio::task::yield_now().await;
+            }
+        };
+        AtomicResponse::new(Box::pin(work.into_actor(self).map(move |(), worker, _| {
+            worker.sum += message.0;
+            worker.sum
+        })))
     }
 }
 

@@ -8,7 +8,7 @@ mod issuing;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use ultimate_mcp_actors::ids::CallerId;
 
@@ -64,7 +64,9 @@ impl Bench {
 }
 
 fn options() -> AuthOptions {
-    load(&Inputs::default()).unwrap().config.auth
+    static DEFAULTS: LazyLock<AuthOptions> =
+        LazyLock::new(|| load(&Inputs::default()).unwrap().config.auth);
+    DEFAULTS.clone()
 }
 
 fn secret_key(kid: &str, algorithm: KeyAlgorithm, secret: &[u8]) -> KeyOptions {

@@ -181,8 +181,9 @@ impl SupervisorActor {
         let control = Arc::clone(&child.control);
         let name = Arc::clone(&control.node().name);
         control.restart(delay);
-        tracing::warn!(child = %name, delay_ms = delay.as_millis(), "supervision.restarting");
-        self.tell(&name, EventKind::Restarting { delay }, "");
+        let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        tracing::warn!(child = %name, delay_ms, "supervision.restarting");
+        self.tell(&name, EventKind::Restarting { delay_ms }, "");
     }
 
     fn stop(&mut self, id: ChildId, down: Down) {

@@ -1,0 +1,89 @@
+//! The command line.
+//!
+//! `main` calls [`run`]; each subcommand is a file. Results go to standard output, everything else to
+//! standard error in one line with a remedy. Refuses what it does not understand with exit code 64.
+
+mod args;
+mod audit;
+mod config;
+mod failure;
+mod operate;
+#[cfg(test)]
+mod tests;
+mod token;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+pub use args::{AuditCommand, Cli, Command, Common, ConfigCommand, GraphCommand, TokenCommand};
+pub use failure::{Exit, Failure};
+
+/// Runs the command line of this process.
+pub fn run() -> ExitCode {
+    let environment = std::env::vars_os().collect();
+    let result = execute(std::env::args_os(), environment, &mut std::io::stdout().lock());
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Nothing is left to do when standard error is closed too.
+            let _ = writeln!(std::io::stderr().lock(), "{failure}");
+            failure.exit.into()
+        }
+    }
+}
+
+/// Runs one command line; what it prints goes to `out`.
+pub fn execute(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: Vec<(OsString, OsString)>,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, out),
+    };
+    match cli.command {
+        Command::Serve { common } => operate::serve(common.load(environment)?),
+        Command::Token { command: TokenCommand::Create(request) } => {
+            token::create(&request, environment, out)
+        }
+        Command::Config { command: ConfigCommand::Check { common } } => {
+            config::check(&common, environment, out)
+        }
+        Command::Config { command: ConfigCommand::Dump { common } } => {
+            config::dump(&common, environment, out)
+        }
+        Command::Audit { command: AuditCommand::Verify { witness, common } } => {
+            audit::verify(&common.load(environment)?.config, witness.as_deref(), out)
+        }
+        Command::Doctor { common } => operate::doctor(&common.load(environment)?, out),
+        Command::Graph { command: GraphCommand::Export { file, common } } => {
+            operate::graph_export(&common.load(environment)?, &file, out)
+        }
+        Command::Graph { command: GraphCommand::Import { file, common } } => {
+            operate::graph_import(&common.load(environment)?, &file, out)
+        }
+    }
+}
+
+/// `--help` and `--version` are results; everything else clap says is a mistake in the usage.
+fn usage(error: &clap::Error, out: &mut dyn Write) -> Result<(), Failure> {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => print(out, &error.to_string()),
+        _ => Err(Failure::new(Exit::Usage, error.to_string().trim_end().to_owned())),
+    }
+}
+
+/// Writes a result. A reader that went away (`| head`) is not an error.
+fn print(out: &mut dyn Write, text: &str) -> Result<(), Failure> {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(Exit::Io, format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
