@@ -141,11 +141,17 @@ fn parts(config: &Config, findings: &mut Findings) {
     for text in config.telemetry.problems() {
         findings.push(split("telemetry", &text));
     }
-    for (key, allowed) in config.audit.problems() {
-        findings.push((format!("audit.{key}"), format!("must be {allowed}")));
-    }
-    for mistake in config.supervision.mistakes() {
-        findings.push((format!("supervision.{}", mistake.key), mistake.message));
+    let engine = [
+        ("audit", config.audit.mistakes()),
+        ("authorization", config.authorization.mistakes()),
+        ("sessions", config.sessions.mistakes()),
+        ("cache", config.cache.mistakes()),
+        ("supervision", config.supervision.mistakes()),
+    ];
+    for (section, mistakes) in engine {
+        for mistake in mistakes {
+            findings.push((format!("{section}.{}", mistake.key), mistake.message));
+        }
     }
 }
 
