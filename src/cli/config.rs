@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::PathBuf;
 
 use super::args::Common;
 use super::{Failure, print};
@@ -23,10 +24,13 @@ pub(super) fn check(
     if let Err(error) = load_policy(&loaded.config) {
         problems.extend(error.mistakes.iter().map(ToString::to_string));
     }
-    let tools = &loaded.config.tools;
-    for (key, dir) in
-        [("tools.templates_dir", &tools.templates_dir), ("tools.prompts_dir", &tools.prompts_dir)]
-    {
+    let (cell, tools) = (&loaded.config.cell, &loaded.config.tools);
+    let cell_tools = (!cell.tools_dir.is_empty()).then(|| PathBuf::from(&cell.tools_dir));
+    for (key, dir) in [
+        ("cell.tools_dir", &cell_tools),
+        ("tools.templates_dir", &tools.templates_dir),
+        ("tools.prompts_dir", &tools.prompts_dir),
+    ] {
         if let Some(dir) = dir.as_ref().filter(|dir| !dir.is_dir()) {
             let source = loaded.source_of(key);
             problems.push(format!("{source}: {key}: {} is no directory", dir.display()));

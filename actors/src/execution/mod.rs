@@ -117,8 +117,8 @@ impl ExecutionHandle {
     }
 }
 
-/// The options of a launcher that is this very program.
-fn launcher_options(options: &ExecutionOptions) -> ultimate_mcp_sandbox::LauncherOptions {
+/// The options of a launcher that is this very program. `doctor` asks one started the same way.
+pub fn launcher_options(options: &ExecutionOptions) -> ultimate_mcp_sandbox::LauncherOptions {
     ultimate_mcp_sandbox::LauncherOptions {
         allow_degraded: options.allow_degraded,
         tools_dir: (!options.tools_dir.is_empty()).then(|| PathBuf::from(&options.tools_dir)),
