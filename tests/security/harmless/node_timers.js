@@ -1,0 +1,10 @@
+// Timers, immediates, microtasks and abort signals, in their order.
+// expect-status: ok
+// expect-stdout: tick promise immediate timer aborted
+const order = [];
+setTimeout(() => order.push('timer'), 30);
+setImmediate(() => order.push('immediate'));
+Promise.resolve().then(() => order.push('promise'));
+process.nextTick(() => order.push('tick'));
+require('timers/promises').setTimeout(5000, null, { signal: AbortSignal.timeout(80) })
+  .catch(() => { order.push('aborted'); console.log(order.join(' ')); });
