@@ -73,6 +73,10 @@ pub struct RunSpec {
     pub files: Vec<InputFile>,
     /// Fed to the payload's standard input, then closed.
     pub stdin: Vec<u8>,
+    /// The program compiles its source first and then writes one byte to descriptor 3 and closes it,
+    /// before any of the source runs. An exit without that byte is a [`Status::CompileError`]: the
+    /// supervisor knows it from the pipe, so nothing the source prints or returns can pretend it.
+    pub compile_signal: bool,
     /// Bounds.
     pub limits: Limits,
 }
