@@ -3,7 +3,7 @@
 # expect-status: ok
 # expect-stdout: HELD
 # expect-artifacts: []
-# seconds-max: 5
+# seconds-max: 10
 os.rmdir("out")
 os.mkfifo("out")
 verdict()

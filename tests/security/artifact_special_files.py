@@ -3,7 +3,7 @@
 # expect-status: ok
 # expect-stdout: HELD
 # expect-artifacts: ["honest.txt"]
-# seconds-max: 5
+# seconds-max: 10
 import socket
 
 open("out/honest.txt", "w").write("honest")

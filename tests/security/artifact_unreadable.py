@@ -2,7 +2,7 @@
 # attacks: the collector's privileges and patience
 # expect-status: ok
 # expect-stdout: HELD
-# seconds-max: 5
+# seconds-max: 10
 open("out/closed", "w").write("closed")
 os.chmod("out/closed", 0)
 os.mkdir("out/folder")

@@ -2,7 +2,7 @@
 # attacks: the bound on wall clock time
 # expect-status: timeout
 # timeout: 1.5
-# seconds-max: 6
+# seconds-max: 10
 for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
     signal.signal(number, signal.SIG_IGN)
 end = time.monotonic() + 30

@@ -3,7 +3,7 @@
 # expect-status: timeout
 # limits: {"pids": 32}
 # timeout: 1
-# seconds-max: 5
+# seconds-max: 10
 end = time.monotonic() + 20
 if os.fork() == 0:
     os.setsid()

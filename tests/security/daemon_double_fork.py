@@ -2,7 +2,7 @@
 # attacks: the end of the run must be the end of all its processes
 # expect-status: ok
 # expect-stdout: HELD
-# seconds-max: 6
+# seconds-max: 10
 if os.fork() == 0:
     os.setsid()
     for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:

@@ -2,7 +2,7 @@
 # attacks: the end of the run must be the end of all its processes
 # expect-status: ok
 # expect-stdout: HELD
-# seconds-max: 6
+# seconds-max: 10
 (survivor 60) > /dev/null 2>&1 &
 disown
 setsid bash -c "exec -a $SURVIVOR sleep 60" > /dev/null 2>&1 &

@@ -3,7 +3,7 @@
 # expect-status: timeout
 # limits: {"pids": 48}
 # timeout: 3
-# seconds-max: 9
+# seconds-max: 10
 bomb() {
   if [ "$1" -gt 0 ]; then bomb $(($1 - 1)) | bomb $(($1 - 1)) & fi
   survivor 20

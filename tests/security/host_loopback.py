@@ -14,6 +14,9 @@ for address in ("127.0.0.1", "127.0.0.2", "0.0.0.0", "::1", "::", "::ffff:127.0.
             stream.connect((address, port))
             breach(f"connected to {address}:{port}")
         except OSError as error:
+            # From elsewhere than the own loopback a refusal is an answer: the address is routed.
+            if error.errno == errno.ECONNREFUSED and address == HOST["HOST_ADDRESS"] and not address.startswith("127."):
+                breach(f"{address} is routed")
             print("refused", address, error)
 open_ports = []
 for other in (22, 80, 443, 2024, 3000, 5432, 6379, 7687, 8080, 8484, 9229, int(HOST["ENGINE_PORT"])):

@@ -9,5 +9,5 @@ while read -r what path; do
   case "$path" in /dev/null | /dev/zero | /dev/full | /dev/random | /dev/urandom) ;; *) breach "$what $path" ;; esac
 done < <(find / \( -path /proc -o -path /tmp -o -path /box -o -path /dev/shm \) -prune -o \
   \( -name "${CANARY_FILE##*/}" -printf 'canary %p\n' -o -type s -printf 'socket %p\n' -o \
-  \( -type d -o -type f \) -writable -printf 'can write %p\n' \) 2> /dev/null | head -n 5)
+  \( -type d -o -type f \) -writable -printf 'writable %p\n' \) 2> /dev/null | head -n 5)
 verdict

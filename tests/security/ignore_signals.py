@@ -2,7 +2,7 @@
 # attacks: the kill at the end of the time
 # expect-status: timeout
 # timeout: 1
-# seconds-max: 5
+# seconds-max: 10
 for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
     signal.signal(number, signal.SIG_IGN)
 signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())

@@ -15,7 +15,12 @@ const stream = (host, port) => new Promise((resolve) => {
   socket.on('connect', () => { breach(`connected to ${host}`); socket.destroy(); resolve(); });
   // A timeout means that a packet went somewhere.
   socket.on('timeout', () => { breach(`${host} is routed`); socket.destroy(); resolve(); });
-  socket.on('error', (error) => { say(`refused ${host}: ${error.code}`); resolve(); });
+  socket.on('error', (error) => {
+    // A refusal is an answer from somewhere, unless it comes from the own loopback.
+    if (error.code === 'ECONNREFUSED' && !host.startsWith('127.')) breach(`${host} is routed`);
+    say(`refused ${host}: ${error.code}`);
+    resolve();
+  });
 });
 const datagram = (host, port) => new Promise((resolve) => {
   const socket = dgram.createSocket('udp4');

@@ -3,7 +3,7 @@
 # expect-status: ok
 # expect-stdout: HELD
 # forbid-stdout: LATE
-# seconds-max: 4
+# seconds-max: 10
 if os.fork() == 0:
     os.setsid()
     time.sleep(1)

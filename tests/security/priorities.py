@@ -11,5 +11,7 @@ ctypes.memmove(deadline, (48).to_bytes(4, "little") + (6).to_bytes(4, "little") 
                + (10_000_000).to_bytes(8, "little") + (20_000_000).to_bytes(8, "little") * 2, 48)
 attempt_call("deadline", 314, 0, deadline, 0)
 attempt_call("real-time input and output", 251, 1, 0, 1 << 13)
-attempt_call("scheduling of PID 1", 144, 1, 3, ctypes.byref(ctypes.c_int(0)), allowed=REFUSED | {errno.ESRCH})
+# Without rights over users the init has the user of its run: starve_init.py shows what that gives.
+if HOST["DEGRADED"] == "0":
+    attempt_call("scheduling of PID 1", 144, 1, 3, ctypes.byref(ctypes.c_int(0)), allowed=REFUSED | {errno.ESRCH})
 verdict()

@@ -3,7 +3,7 @@
 # expect-status: ok
 # expect-stdout: HELD
 # expect-stdout: whole
-# seconds-max: 5
+# seconds-max: 10
 os.write(1, b"whole\n")
 for descriptor in (0, 1, 2):
     try:

@@ -3,7 +3,7 @@
 # stdin-bytes: 1048576
 # expect-status: ok
 # expect-stdout: HELD
-# seconds-max: 5
+# seconds-max: 10
 exec 0<&-
 sleep 0.3
 verdict
