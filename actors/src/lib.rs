@@ -5,8 +5,10 @@
 
 pub mod audit;
 pub mod authorization;
+mod bounds;
 pub mod cache;
 pub mod deadline;
+pub mod execution;
 pub mod fault;
 pub mod ids;
 pub mod resilience;
