@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::ids::SessionId;
+use ultimate_mcp_actors::audit::EventType;
 
 use super::{Host, NewSession, Revision, ToolList};
 use crate::error::{ApiError, Code, Problem};
@@ -33,7 +34,7 @@ pub fn descriptor(name: &'static str) -> ToolDescriptor {
             open_world_hint: false,
         },
         permission: "tools:read",
-        event_type: "data_read",
+        event_type: EventType::DataRead,
         effects: Effects::None,
     }
 }
