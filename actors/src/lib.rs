@@ -5,4 +5,5 @@
 
 pub mod deadline;
 pub mod fault;
+pub mod graph;
 pub mod ids;
