@@ -43,6 +43,8 @@ pub enum Code {
     UnsupportedMediaType,
     /// The body is larger than allowed.
     PayloadTooLarge,
+    /// The body came too slowly.
+    RequestTimeout,
     /// The request contradicts the present state.
     Conflict,
     /// Too many calls.
@@ -80,6 +82,7 @@ impl Code {
         Code::NotAcceptable,
         Code::UnsupportedMediaType,
         Code::PayloadTooLarge,
+        Code::RequestTimeout,
         Code::Conflict,
         Code::RateLimited,
         Code::Overloaded,
@@ -123,6 +126,7 @@ impl Code {
             Code::NotAcceptable => ("not_acceptable", 406, -31406),
             Code::UnsupportedMediaType => ("unsupported_media_type", 415, -31415),
             Code::PayloadTooLarge => ("payload_too_large", 413, -31413),
+            Code::RequestTimeout => ("request_timeout", 408, -31408),
             Code::Conflict => ("conflict", 409, -31409),
             Code::RateLimited => ("rate_limited", 429, -31429),
             Code::Overloaded => ("overloaded", 503, -31503),
@@ -190,6 +194,7 @@ impl ApiError {
                 Retry::After(Duration::from_secs(1))
             }
             Code::DeadlineExceeded | Code::Crashed | Code::Internal => Retry::Unsafe,
+            Code::RequestTimeout => Retry::Safe,
             _ => Retry::Never,
         };
         Self {

@@ -5,5 +5,11 @@
 
 pub mod admission;
 pub mod auth;
+pub mod cli;
+pub mod config;
 pub mod error;
+pub mod http;
+pub mod mcp;
+pub mod origin;
+pub mod telemetry;
 pub mod tools;

@@ -11,7 +11,7 @@ pub struct Deadline(Instant);
 impl Deadline {
     /// The deadline `span` from now.
     pub fn after(span: Duration) -> Self {
-        Self(Instant::now() + span)
+        Self(after_now(span))
     }
 
     /// What is left; zero once it has passed.
@@ -26,11 +26,28 @@ impl Deadline {
 
     /// The earlier of this one and `span` from now.
     pub fn at_most(&self, span: Duration) -> Self {
-        Self(self.0.min(Instant::now() + span))
+        Self(self.0.min(after_now(span)))
     }
 
     /// The instant, for `tokio::time::timeout_at`.
     pub fn instant(&self) -> Instant {
         self.0
+    }
+}
+
+/// `span` from now; a span beyond what the clock can hold counts as thirty years.
+fn after_now(span: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
+    let now = Instant::now();
+    now.checked_add(span).unwrap_or_else(|| now + FAR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_no_clock_can_hold_is_a_far_deadline_and_no_panic() {
+        assert!(Deadline::after(Duration::MAX).remaining() > Duration::from_secs(86_400));
     }
 }

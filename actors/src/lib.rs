@@ -3,7 +3,16 @@
 //! Knows nothing of HTTP or MCP; the face calls it through the handles.
 #![forbid(unsafe_code)]
 
+pub mod audit;
+pub mod authorization;
+mod bounds;
+pub mod cache;
 pub mod deadline;
 pub mod fault;
 pub mod graph;
 pub mod ids;
+pub mod resilience;
+pub mod sessions;
+pub mod supervision;
+#[cfg(test)]
+mod testing;

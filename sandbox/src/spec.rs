@@ -73,6 +73,10 @@ pub struct RunSpec {
     pub files: Vec<InputFile>,
     /// Fed to the payload's standard input, then closed.
     pub stdin: Vec<u8>,
+    /// The program compiles its source first and then writes one byte to descriptor 3 and closes it,
+    /// before any of the source runs. An exit without that byte is a [`Status::CompileError`]: the
+    /// supervisor knows it from the pipe, so nothing the source prints or returns can pretend it.
+    pub compile_signal: bool,
     /// Bounds.
     pub limits: Limits,
 }
@@ -155,4 +159,26 @@ pub struct RunReport {
     pub message: Option<String>,
     /// How strongly it was confined.
     pub isolation: Isolation,
+}
+
+impl RunReport {
+    /// The report of a run that was not begun because the host lacks what it needs.
+    pub fn unsupported(message: String) -> Self {
+        Self {
+            status: Status::Unsupported,
+            return_code: None,
+            signal: None,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            stdout_truncated: false,
+            stderr_truncated: false,
+            duration: Duration::ZERO,
+            cpu: Duration::ZERO,
+            memory_peak_bytes: None,
+            artifacts: Vec::new(),
+            artifact_notes: Vec::new(),
+            message: Some(message),
+            isolation: Isolation { class: "none".into(), hard_limits: false, degraded: Vec::new() },
+        }
+    }
 }

@@ -1,5 +1,13 @@
 //! Admission: may this caller run this tool now, and within which limits?
+//!
+//! `tools_call` asks [`Admission::admit`] and gets a [`Permit`], which nothing else can make.
 
+mod admit;
 mod permit;
+mod rate;
+mod running;
+#[cfg(test)]
+mod tests;
 
-pub use permit::{Permit, RunCaps};
+pub use admit::{Admission, PolicySource, unknown_role};
+pub use permit::{AdminPermit, Permit, RunCaps};

@@ -32,8 +32,24 @@ impl Caller {
         self.token_id.as_deref()
     }
 
-    /// When the token expires, in seconds since the epoch.
+    /// From when on the token is refused: its `exp` and the leeway for clocks, in seconds since the
+    /// epoch. A revocation must be kept until then.
     pub fn expires_at(&self) -> i64 {
         self.expires_at
+    }
+}
+
+#[cfg(test)]
+impl Caller {
+    /// A caller nobody verified, for unit tests.
+    pub(crate) fn for_tests(id: &str) -> Self {
+        let id = CallerId::parse(id).expect("tests use valid ids");
+        Self { id, roles: Arc::new([]), token_id: None, expires_at: i64::MAX }
+    }
+
+    /// The same with these roles in force.
+    pub(crate) fn with_roles(mut self, roles: &[&str]) -> Self {
+        self.roles = roles.iter().map(|role| (*role).to_owned()).collect();
+        self
     }
 }

@@ -1,8 +1,22 @@
 //! Tools: what agents can call. Each is written once; every transport reaches it through
 //! [`crate::tools_call`].
 
+pub mod artifacts;
+mod cell;
 mod descriptor;
+pub mod execute;
+mod files;
+mod hash;
+mod limits;
+pub mod lint;
+mod memo;
+mod outcome;
+pub mod run_tests;
+mod schema;
+#[cfg(test)]
+mod testing;
 mod typed;
+mod wording;
 
 use futures_util::future::BoxFuture;
 use serde_json::value::RawValue;
@@ -10,8 +24,10 @@ use ultimate_mcp_actors::deadline::Deadline;
 
 use crate::admission::Permit;
 use crate::error::ApiError;
+pub use cell::Cell;
 pub use descriptor::{Annotations, Effects, ToolDescriptor};
-pub use typed::{Typed, TypedTool};
+pub use memo::{Memo, Unkept};
+pub use typed::{Answer, Typed, TypedTool, decode};
 
 /// What a tool gets to work with.
 pub struct ToolCall<'a> {
@@ -26,12 +42,12 @@ pub struct ToolCall<'a> {
 /// What a tool answers.
 #[derive(Debug)]
 pub struct ToolOutput {
-    /// The structured result: a JSON object that conforms to the tool's output schema. When
-    /// `is_error`, an object `{"error": …}` that need not.
+    /// The structured result: a JSON object that conforms to the tool's output schema, also when
+    /// `is_error`: clients check it.
     pub structured: Box<RawValue>,
     /// A text for models when it says more than the JSON; `None` repeats the JSON as text.
     pub text: Option<String>,
-    /// The tool ran and failed, or the arguments were wrong: a result, not a protocol error.
+    /// The tool ran and failed: a result, not a protocol error.
     pub is_error: bool,
     /// Facts for the audit event's `details` (sizes, hashes, status; never code, data or secrets).
     pub audit: serde_json::Map<String, serde_json::Value>,

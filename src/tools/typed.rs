@@ -2,15 +2,20 @@
 //!
 //! The schema clients see is derived from the same type that is deserialized, and the ranges in it
 //! come from the same `garde` rules that are checked, so that they cannot disagree.
+//! Called by [`super::Registry`]; refuses everything the schema does not allow, naming the field.
 
 use std::future::Future;
 
 use futures_util::future::BoxFuture;
 use garde::Validate;
+use garde::i18n::with_i18n;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
+use super::schema::{input_schema_of, output_schema_of};
+use super::wording::Wording;
 use super::{Tool, ToolCall, ToolDescriptor, ToolOutput};
 use crate::error::{ApiError, Code, Problem};
 
@@ -33,18 +38,41 @@ pub trait TypedTool: Send + Sync + 'static {
 }
 
 /// What a typed tool answers.
+#[derive(Debug)]
 pub struct Answer<T> {
     /// The structured result.
     pub output: T,
     /// A text for models when it says more than the JSON.
     pub text: Option<String>,
+    /// The tool could not do what it is for; `output` says why and still conforms to the schema.
+    pub is_error: bool,
     /// Facts for the audit.
-    pub audit: serde_json::Map<String, serde_json::Value>,
+    pub audit: Map<String, Value>,
 }
 
 impl<T> From<T> for Answer<T> {
     fn from(output: T) -> Self {
-        Self { output, text: None, audit: serde_json::Map::new() }
+        Self { output, text: None, is_error: false, audit: Map::new() }
+    }
+}
+
+impl<T> Answer<T> {
+    /// Adds one fact for the audit: a size, a hash, a status; never code, data or secrets.
+    pub fn fact(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.audit.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Says that the tool could not do what it is for.
+    pub fn failed_if(mut self, failed: bool) -> Self {
+        self.is_error = failed;
+        self
+    }
+
+    /// Replaces the JSON by a text in what models read.
+    pub fn with_text(mut self, text: String) -> Self {
+        self.text = Some(text);
+        self
     }
 }
 
@@ -58,23 +86,10 @@ impl<T: TypedTool> Typed<T> {
     /// Derives the schemas and wraps the tool.
     pub fn new(tool: T) -> Self {
         let mut descriptor = tool.describe();
-        descriptor.input_schema = schema_of::<T::Args>(schemars::generate::Contract::Deserialize);
-        descriptor.output_schema = schema_of::<T::Output>(schemars::generate::Contract::Serialize);
+        descriptor.input_schema = input_schema_of::<T::Args>();
+        descriptor.output_schema = output_schema_of::<T::Output>();
         Self { tool, descriptor }
     }
-}
-
-/// JSON Schema 2020-12, subschemas inlined so that no client has to follow `$ref`.
-fn schema_of<S: JsonSchema>(contract: schemars::generate::Contract) -> serde_json::Value {
-    let mut settings = schemars::generate::SchemaSettings::draft2020_12();
-    settings.inline_subschemas = true;
-    settings.contract = contract;
-    settings.meta_schema = None;
-    let mut schema = settings.into_generator().into_root_schema_for::<S>().to_value();
-    if let Some(map) = schema.as_object_mut() {
-        map.remove("title");
-    }
-    schema
 }
 
 impl<T: TypedTool> Tool for Typed<T> {
@@ -89,22 +104,28 @@ impl<T: TypedTool> Tool for Typed<T> {
             let structured = serde_json::value::to_raw_value(&answer.output).map_err(|error| {
                 ApiError::new(Code::Internal, "the result could not be encoded").caused_by(error)
             })?;
-            Ok(ToolOutput { structured, text: answer.text, is_error: false, audit: answer.audit })
+            let Answer { text, is_error, audit, .. } = answer;
+            Ok(ToolOutput { structured, text, is_error, audit })
         })
     }
 }
 
 /// Parses and checks arguments; the error names each field, what was wrong and what is allowed.
 pub fn decode<A: DeserializeOwned + Validate<Context = ()>>(json: &str) -> Result<A, ApiError> {
+    // serde reads a struct from an array as well, by position; arguments have names.
+    if !json.trim_start().starts_with('{') {
+        return Err(problem("arguments", "must be a JSON object"));
+    }
     let mut deserializer = serde_json::Deserializer::from_str(json);
     let args: A = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = match error.path().to_string() {
             path if path == "." => "arguments".to_owned(),
             path => path,
         };
-        ApiError::invalid_arguments(vec![Problem { path, problem: reason(error.inner()) }])
+        problem(&path, &reason(error.inner()))
     })?;
-    args.validate().map_err(|report| {
+    deserializer.end().map_err(|_| problem("arguments", "must be one JSON object"))?;
+    with_i18n(Wording, || args.validate()).map_err(|report| {
         let problems = report
             .iter()
             .map(|(path, error)| Problem { path: path.to_string(), problem: error.to_string() })
@@ -114,11 +135,69 @@ pub fn decode<A: DeserializeOwned + Validate<Context = ()>>(json: &str) -> Resul
     Ok(args)
 }
 
+/// One wrong argument.
+pub(super) fn problem(path: &str, problem: &str) -> ApiError {
+    ApiError::invalid_arguments(vec![Problem {
+        path: path.to_owned(),
+        problem: problem.to_owned(),
+    }])
+}
+
 /// serde's message without the position, which means nothing to who did not write the bytes.
 fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     match text.rfind(" at line ") {
         Some(end) => text[..end].to_owned(),
         None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[derive(Debug, Deserialize, JsonSchema, Validate)]
+    #[serde(deny_unknown_fields)]
+    struct Outer {
+        #[garde(range(min = 1, max = 3))]
+        number: u32,
+        #[garde(dive)]
+        #[serde(default)]
+        inner: Vec<Inner>,
+    }
+
+    #[derive(Debug, Deserialize, JsonSchema, Validate)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        #[garde(length(bytes, max = 2))]
+        text: String,
+    }
+
+    #[test]
+    fn every_mistake_names_its_field_and_what_is_allowed() {
+        let table = [
+            ("[1]", "arguments: must be a JSON object"),
+            ("null", "arguments: must be a JSON object"),
+            ("{}", "arguments: missing field `number`"),
+            (r#"{"number":"x"}"#, "number: invalid type: string \"x\", expected u32"),
+            (r#"{"number":9}"#, "number: must be at most 3"),
+            (r#"{"number":0}"#, "number: must be at least 1"),
+            (r#"{"number":1,"number":2}"#, "arguments: duplicate field `number`"),
+            (
+                r#"{"number":1,"other":2}"#,
+                "other: unknown field `other`, expected `number` or `inner`",
+            ),
+            (
+                r#"{"number":1,"inner":[{"text":"ok"},{"text":"far"}]}"#,
+                "inner[1].text: length must be at most 2",
+            ),
+        ];
+        for (json, expected) in table {
+            let error = decode::<Outer>(json).unwrap_err();
+            assert_eq!(error.code, Code::InvalidArguments);
+            assert_eq!(error.public, expected, "for {json}");
+        }
     }
 }

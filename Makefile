@@ -1,0 +1,42 @@
+# The only verbs. CI calls the same ones.
+#   make run     set up, build, start on the embedded defaults; prints URL, token, client config, a curl line
+#   make test    set up, then everything: format, lints, docs, tests (real binary, real clients, hostile programs)
+#   make check   format, lints and docs only
+#   make bench   CPU per operation beside a bare floor in the same run
+#   make clean   forget build and tools
+SHELL := /bin/bash
+cache := $(or $(ULTIMATE_MCP_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ultimate-mcp)
+export ULTIMATE_MCP_CACHE := $(cache)
+# One target directory outside the checkout, so that every checkout reuses it.
+export CARGO_TARGET_DIR ?= $(cache)/target
+export CARGO_INCREMENTAL := 0
+export ULTIMATE_MCP__CELL__TOOLS_DIR ?= $(cache)/tools
+bin := $(CARGO_TARGET_DIR)/release/ultimate-mcp
+
+.PHONY: run build test check bench clean setup-run setup-test
+run: build
+	@exec $(bin) serve $(ARGS)
+
+build: setup-run
+	@cargo build --release --quiet
+
+setup-run:
+	@deploy/setup.sh run
+
+setup-test:
+	@deploy/setup.sh test
+
+check:
+	cargo fmt --all -- --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+
+test: setup-test check
+	cargo test --workspace --quiet
+
+bench: setup-run
+	cargo build --release --quiet --features bench
+	cargo run --release --quiet --features bench --example bench
+
+clean:
+	rm -rf $(cache)

@@ -1,0 +1,145 @@
+//! How many durable audit events per second, and what one costs in processor time.
+//!
+//! `cargo run --release -p ultimate-mcp-actors --example audit_rate -- [EVENTS_AT_THE_END] [DIR]`
+//!
+//! Each caller does what a `tools/call` does: an intent that may wait for company and its outcome. Then
+//! the file is filled to the given size (default 200,000 events), queried, and verified.
+#![allow(clippy::print_stdout, reason = "a tool that prints")]
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use ultimate_mcp_actors::audit::{
+    AuditHandle, AuditKey, AuditOptions, EventType, Filter, Lines, NewEvent, Phase, verify,
+};
+use ultimate_mcp_actors::deadline::Deadline;
+use ultimate_mcp_actors::ids::{CallId, CallerId};
+use ultimate_mcp_actors::supervision::{PolicyOptions, Supervisor, unobserved};
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+fn main() -> Outcome {
+    let mut arguments = std::env::args().skip(1);
+    let events: u64 = arguments.next().map_or(Ok(200_000), |text| text.parse())?;
+    let dir = arguments.next().map_or_else(std::env::temp_dir, PathBuf::from);
+    let dir = dir.join(format!("audit-rate-{}", std::process::id()));
+    std::fs::create_dir_all(&dir)?;
+    let measured = actix::System::new().block_on(measure(&dir.join("audit.db"), events));
+    std::fs::remove_dir_all(&dir)?;
+    measured
+}
+
+async fn measure(path: &Path, events: u64) -> Outcome {
+    let (root, _exit) = Supervisor::root("rate", PolicyOptions::default(), unobserved())?;
+    let key = AuditKey::from_bytes(&[7; 32]);
+    let options = AuditOptions { stdout: Lines::Off, ..AuditOptions::default() };
+    let audit = AuditHandle::start(&root, path, key.clone(), options).await?;
+    println!("callers  events  commits  events/s  CPU µs/event  CPU µs/commit");
+    for callers in [1, 4, 16, 64, 256, 1024] {
+        let calls = if callers == 1 { 400 } else { 10_000 };
+        round(&audit, callers, calls / callers + 1).await?;
+    }
+    let missing = events.saturating_sub(audit.stats().events) / 2;
+    if missing > 0 {
+        println!("filling to {events} events");
+        round(&audit, 256, missing as usize / 256 + 1).await?;
+    }
+    query(&audit).await?;
+    let began = Instant::now();
+    let report = verify(path, &key)?;
+    let (intact, span) = (report.is_intact(), began.elapsed());
+    println!("verify: {} events, intact {intact}, {span:.2?}", report.events_intact);
+    let bytes = std::fs::metadata(path)?.len();
+    println!("disk: {} bytes per event", bytes / audit.stats().events.max(1));
+    Ok(())
+}
+
+/// So many callers, each with so many calls, one after the other.
+async fn round(audit: &AuditHandle, callers: usize, calls: usize) -> Outcome {
+    let (before, cpu, began) = (audit.stats(), cpu(), Instant::now());
+    let work = (0..callers).map(|caller| {
+        let user = CallerId::parse(&format!("user-{}", caller % 50));
+        async move {
+            let user = user?;
+            for _ in 0..calls {
+                call(audit, &user).await?;
+            }
+            Ok::<(), Box<dyn std::error::Error>>(())
+        }
+    });
+    for outcome in join_all(work).await {
+        outcome?;
+    }
+    let (cpu, span, after) = (crate::cpu() - cpu, began.elapsed(), audit.stats());
+    let events = (after.events - before.events) as f64;
+    let commits = (after.commits - before.commits) as f64;
+    let cpu_us = cpu.as_secs_f64() * 1e6;
+    println!(
+        "{callers:7} {events:7} {commits:8} {:9.0} {:13.1} {:14.1}",
+        events / span.as_secs_f64(),
+        cpu_us / events,
+        cpu_us / commits
+    );
+    Ok(())
+}
+
+async fn call(audit: &AuditHandle, user: &CallerId) -> Outcome {
+    let deadline = Deadline::after(Duration::from_secs(30));
+    let mut intent = NewEvent::new(EventType::CodeExecution, Phase::Intent, "tools/call");
+    intent.call_id = Some(CallId::new());
+    intent.user_id = Some(user.clone());
+    intent.tool = Some("execute_code".into());
+    intent.ip_address = Some([127, 0, 0, 1].into());
+    intent.user_agent = Some("python-httpx/0.28.1".into());
+    intent.request_id = Some("0192f0c1-2f4e-7b61-9a53-3a1e5f1a2b3c".into());
+    let mut outcome = intent.clone();
+    outcome.phase = Phase::Outcome;
+    outcome.success = Some(true);
+    outcome.duration_ms = Some(1.25);
+    outcome.details.insert("code_hash".into(), "a".repeat(64).into());
+    let intent = audit.append_deferred(intent, deadline);
+    let outcome = audit.append(outcome, deadline);
+    let (intent, outcome) = futures_util::join!(intent, outcome);
+    intent?;
+    outcome?;
+    Ok(())
+}
+
+async fn query(audit: &AuditHandle) -> Outcome {
+    let filters = [
+        ("newest 100", Filter::default()),
+        ("one user's", Filter { user: Some("user-7".into()), ..Filter::default() }),
+        ("failures", Filter { success: Some(false), ..Filter::default() }),
+        (
+            "user, tool, type, success",
+            Filter {
+                user: Some("user-7".into()),
+                tool: Some("execute_code".into()),
+                event_type: Some(EventType::CodeExecution),
+                success: Some(true),
+                ..Filter::default()
+            },
+        ),
+    ];
+    for (name, filter) in filters {
+        let mut times = Vec::new();
+        for _ in 0..200 {
+            let began = Instant::now();
+            audit.query(filter.clone(), Deadline::after(Duration::from_secs(30))).await?;
+            times.push(began.elapsed());
+        }
+        times.sort_unstable();
+        println!("query {name}: p50 {:.2?}, p99 {:.2?}", times[100], times[197]);
+    }
+    Ok(())
+}
+
+/// Processor time of this process, user and system: fields 14 and 15 of proc_pid_stat(5), in ticks of
+/// 10 ms.
+fn cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let after_name = stat.rsplit(") ").next().unwrap_or_default();
+    let fields: Vec<u64> = after_name.split(' ').map(|field| field.parse().unwrap_or(0)).collect();
+    Duration::from_millis((fields[11] + fields[12]) * 10)
+}

@@ -1,0 +1,222 @@
+//! The audit: who did what, when, and how it ended; complete, durable, tamper-evident.
+//!
+//! Called by the face for every call ([`AuditHandle::append`]) and by the administration
+//! ([`AuditHandle::query`]); `ultimate-mcp audit verify` calls [`verify()`] on the file, offline or
+//! beside a running server. Refuses: bad filters; appends while the trail cannot be written.
+//!
+//! An event's way: bounded and serialised on its author's thread (`prepared`) → joins the writer's batch
+//! (`actor`) → hashed, chained and inserted, one fsync per batch (`store`) → answered → written as a log
+//! line on another thread (`lines`).
+//!
+//! What the chain proves is said in `chain`, what it cannot prove in `verify`.
+
+mod actor;
+mod chain;
+mod error;
+mod event;
+mod lines;
+mod options;
+mod orphans;
+mod prepared;
+mod query;
+mod readers;
+mod schema;
+mod store;
+#[cfg(test)]
+mod tests;
+mod verify;
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+use self::actor::{Append, AuditActor, Counters, Setup};
+use self::lines::LineWriter;
+use self::prepared::Prepared;
+use self::readers::Readers;
+use crate::deadline::Deadline;
+use crate::ids::EventId;
+use crate::supervision::{ChildRef, ChildSpec, Supervisor};
+
+pub use self::chain::{AuditKey, HASH_BYTES};
+pub use self::error::AuditError;
+pub use self::event::{Body, Event, EventType, NewEvent, Phase};
+pub use self::options::{AuditOptions, Lines};
+pub use self::orphans::{OVERDUE, STOPPED};
+pub use self::prepared::{DETAILS_BYTES_MAX, ERROR_MESSAGE_BYTES_MAX, TEXT_BYTES_MAX};
+pub use self::query::{Filter, LIMIT_DEFAULT, LIMIT_MAX, Page};
+pub use self::verify::{Broken, Fault, VerifyReport, Witness, verify, verify_against};
+
+/// The way to the audit. Cheap to clone.
+#[derive(Clone)]
+pub struct AuditHandle {
+    child: ChildRef<AuditActor>,
+    /// For outcomes: their calls were accepted before the drain began.
+    through_drain: ChildRef<AuditActor>,
+    readers: Readers,
+    counters: Arc<Counters>,
+    /// Held for the life of the process: one server per file.
+    _lock: Arc<File>,
+}
+
+/// What the writer has done since the process started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct AuditStats {
+    /// Events made durable.
+    pub events: u64,
+    /// Transactions, each with one fsync.
+    pub commits: u64,
+    /// Transactions that failed.
+    pub commits_failed: u64,
+    /// Events refused because their transaction failed.
+    pub events_failed: u64,
+    /// Most events that shared a transaction.
+    pub batch_events_max: u64,
+    /// Calls without an outcome.
+    pub open_calls: usize,
+    /// Calls that an earlier process left open and this one closed.
+    pub orphans_swept: u64,
+    /// Calls closed because they never reported back.
+    pub overdue_closed: u64,
+    /// Seq of the last event.
+    pub last_seq: i64,
+    /// Log lines not written because their queue was full.
+    pub lines_dropped: u64,
+}
+
+impl AuditHandle {
+    /// Opens (or creates, mode 0600) the file at `path`, gives calls that an earlier process left open
+    /// their outcome, and starts the writer as `audit`.
+    ///
+    /// # Errors
+    /// When another server uses the file, it belongs to another key, its end was tampered with, or it
+    /// cannot be opened or written; when the actor cannot be started.
+    pub async fn start(
+        supervisor: &Supervisor,
+        path: &Path,
+        key: AuditKey,
+        options: AuditOptions,
+    ) -> Result<Self, AuditError> {
+        let lock = lock(path)?;
+        open_private(path)?;
+        let counters = Arc::new(Counters::default());
+        let swept = orphans::sweep(path, &key, options.wal_pages)?;
+        counters.orphans_swept.store(swept as u64, Ordering::Relaxed);
+        let lines = LineWriter::start(options.stdout, counters.lines_dropped.clone())
+            .map_err(|error| AuditError::Open(Arc::new(error)))?;
+        let readers = Readers::new(path, options.readers, options.readers_waiting_max);
+        let mailbox = options.mailbox;
+        let setup =
+            Setup { path: path.to_owned(), key, options, lines, counters: counters.clone() };
+        let spec = ChildSpec::new("audit", mailbox, move || AuditActor::new(setup.clone()));
+        let child = supervisor.spawn(spec).await;
+        let child = child.map_err(|error| AuditError::Spawn(Arc::new(error)))?;
+        let through_drain = child.through_drain();
+        Ok(Self { child, through_drain, readers, counters, _lock: Arc::new(lock) })
+    }
+
+    /// Adds an event; returns its id when it is durable.
+    ///
+    /// Dropping the future before the writer took the event withdraws it: an outcome is to be awaited
+    /// in a task of its own, not in one a client can cancel.
+    ///
+    /// # Errors
+    /// [`AuditError::Write`] when it cannot be made durable (nothing of it is kept);
+    /// [`AuditError::Ask`] when the writer is overloaded, down, or did not answer in time.
+    pub async fn append(&self, event: NewEvent, deadline: Deadline) -> Result<EventId, AuditError> {
+        self.send(event, true, deadline).await
+    }
+
+    /// Like [`AuditHandle::append`], but the event may wait for company, at most
+    /// `AuditOptions::defer_ms`: for the intent of a call without lasting effects, which is awaited
+    /// together with its outcome and then shares its commit.
+    ///
+    /// # Errors
+    /// As [`AuditHandle::append`].
+    pub async fn append_deferred(
+        &self,
+        event: NewEvent,
+        deadline: Deadline,
+    ) -> Result<EventId, AuditError> {
+        self.send(event, false, deadline).await
+    }
+
+    /// Hands an event over without waiting for it to become durable: for what the engine notices about
+    /// itself (supervision, breakers) in code that cannot wait. It is lost if the writer crashes with it
+    /// in hand.
+    ///
+    /// # Errors
+    /// [`AuditError::Ask`] when the writer is overloaded or down for good.
+    pub fn record(&self, event: &NewEvent) -> Result<EventId, AuditError> {
+        let prepared = Prepared::new(event);
+        let event_id = prepared.event_id;
+        self.through_drain.tell(Append { event: prepared, urgent: false })?;
+        Ok(event_id)
+    }
+
+    /// Reads a page of events, beside the writer.
+    ///
+    /// # Errors
+    /// A bad filter; too many queries; longer than the deadline.
+    pub async fn query(&self, filter: Filter, deadline: Deadline) -> Result<Page, AuditError> {
+        filter.check()?;
+        self.readers.page(filter, deadline).await
+    }
+
+    /// What the writer has done since the process started.
+    pub fn stats(&self) -> AuditStats {
+        let counters = &self.counters;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        AuditStats {
+            events: read(&counters.events),
+            commits: read(&counters.commits),
+            commits_failed: read(&counters.commits_failed),
+            events_failed: read(&counters.events_failed),
+            batch_events_max: read(&counters.batch_events_max),
+            open_calls: counters.open_calls.load(Ordering::Relaxed),
+            orphans_swept: read(&counters.orphans_swept),
+            overdue_closed: read(&counters.overdue_closed),
+            last_seq: counters.last_seq.load(Ordering::Relaxed),
+            lines_dropped: read(&counters.lines_dropped),
+        }
+    }
+
+    async fn send(
+        &self,
+        event: NewEvent,
+        urgent: bool,
+        deadline: Deadline,
+    ) -> Result<EventId, AuditError> {
+        let prepared = Prepared::new(&event);
+        let event_id = prepared.event_id;
+        let child = match event.phase {
+            Phase::Outcome => &self.through_drain,
+            Phase::Intent | Phase::Single => &self.child,
+        };
+        child.ask(Append { event: prepared, urgent }, deadline).await??;
+        Ok(event_id)
+    }
+}
+
+/// Takes the lock that a server holds on its file for life (`<path>.lock`, flock).
+fn lock(path: &Path) -> Result<File, AuditError> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".lock");
+    let file = open_private(&PathBuf::from(beside))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(AuditError::Locked),
+        Err(TryLockError::Error(error)) => Err(AuditError::Open(Arc::new(error))),
+    }
+}
+
+/// Opens the file, which nobody but us may read; SQLite gives its companions the same mode.
+fn open_private(path: &Path) -> Result<File, AuditError> {
+    let mut options = OpenOptions::new();
+    let opened = options.create(true).append(true).mode(0o600).open(path);
+    opened.map_err(|error| AuditError::Open(Arc::new(error)))
+}

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Brings a fresh machine to where `make run` or `make test` works.
+#   deploy/setup.sh run    what the server uses at run time: interpreters, linters, pytest for the cell
+#   deploy/setup.sh test   the same, and the real MCP clients the tests drive the server with
+# Idempotent: what is there at the pinned version is left alone. Everything lands in one cache folder.
+set -euo pipefail
+mode=${1:?usage: setup.sh run|test}
+cache=${ULTIMATE_MCP_CACHE:?set ULTIMATE_MCP_CACHE (the Makefile does)}
+mkdir -p "$cache"
+
+# Pinned, so that two machines lint and test alike.
+ruff=ruff==0.17.6 pytest=pytest==9.2.0 oxlint=oxlint@1.94.0
+client_python=mcp==2.3.0 client_node=@modelcontextprotocol/sdk@1.32.2
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+need() { # need COMMAND DEBIAN-PACKAGE WHY
+  command -v "$1" >/dev/null && return 0
+  if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    say "installing $2 ($3)"
+    [ -e "$cache/.apt-updated" ] || { apt-get update -qq && touch "$cache/.apt-updated"; }
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$2" >/dev/null && return 0
+  fi
+  say "missing: $1 ($3); install it, on Debian: apt-get install $2"
+  return 1
+}
+# once STAMP COMMAND…: runs the command unless it succeeded before with this stamp.
+once() {
+  local stamp="$cache/.done-$1"; shift
+  [ -e "$stamp" ] && return 0
+  "$@" && touch "$stamp"
+}
+
+need cargo cargo "builds the server; or see rustup.rs" || exit 1
+need cc gcc "links the server" || exit 1
+need /usr/bin/python3 python3 "runs Python in the cell" || exit 1
+need node nodejs "runs JavaScript in the cell" || say "JavaScript will be unsupported"
+need shellcheck shellcheck "lints Bash" || say "Bash will not be linted"
+
+cell_tools() {
+  rm -rf "$cache/tools/python.new"
+  python3 -m pip install --quiet --root-user-action ignore --target "$cache/tools/python.new" "$ruff" "$pytest" || return 1
+  rm -rf "$cache/tools/python" && mv "$cache/tools/python.new" "$cache/tools/python"
+}
+oxlint_tool() { npm install --silent --no-fund --no-audit --prefix "$cache/tools/node" "$oxlint"; }
+mkdir -p "$cache/tools"
+python3 -m pip --version >/dev/null 2>&1 || need pip3 python3-pip "installs ruff and pytest" || exit 1
+once "cell-$ruff-$pytest" cell_tools || { say "missing: $ruff, $pytest (pip could not install them)"; exit 1; }
+if need npm npm "installs oxlint"; then
+  once "${oxlint}" oxlint_tool || say "missing: $oxlint (npm could not install it); JavaScript will not be linted"
+fi
+[ "$mode" = test ] || exit 0
+
+python_client() {
+  python3 -m venv "$cache/client-python" || { need pyvenv python3-venv "makes a virtual environment" && python3 -m venv "$cache/client-python"; }
+  "$cache/client-python/bin/pip" install --quiet "$client_python"
+}
+node_client() { npm install --silent --no-fund --no-audit --prefix "$cache/client-node" "$client_node"; }
+once "client-$client_python" python_client || { say "missing: $client_python"; exit 1; }
+once "client-${client_node//\//-}" node_client || { say "missing: $client_node"; exit 1; }

@@ -1,0 +1,154 @@
+//! The last steps before untrusted code: descriptors, limits, privileges, Landlock, seccomp, exec.
+//!
+//! The order matters: what needs a right comes before the step that takes it away, seccomp is last.
+//! Refuses to go on after any failure except a kernel without Landlock.
+
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+
+use landlock::{
+    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
+    RulesetAttr, RulesetCreatedAttr, Scope,
+};
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::process::{chdir, setsid};
+
+use super::{ABOVE, At, Failure, Filter, Identity, Inside, PAYLOAD_ID, Stage, WORK_DIR};
+use crate::spec::{Limits, Profile};
+use crate::sys;
+
+/// The clean environment; a run's own variables come after and win.
+const ENVIRONMENT: &[(&str, &str)] = &[
+    ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+    ("HOME", WORK_DIR),
+    ("TMPDIR", "/tmp"),
+    ("LANG", "C.UTF-8"),
+];
+
+/// Descriptor on which a program says that its source compiled.
+const COMPILE_FD: i32 = 3;
+/// Open files per process: enough for a server with workers, too few to exhaust the host's table.
+const OPEN_FILES: u64 = 1024;
+const LOCKED_BYTES: u64 = 64 * 1024;
+const STACK_SOFT_BYTES: u64 = 8 * 1024 * 1024;
+const STACK_HARD_BYTES: u64 = 64 * 1024 * 1024;
+const PENDING_SIGNALS: u64 = 1024;
+/// Address space beyond the memory limit for mapped libraries, where no control group counts pages.
+const LIBRARY_BYTES: u64 = 1024 * 1024 * 1024;
+
+/// Becomes the payload. Comes back only with a failure.
+pub(super) fn become_payload(
+    inside: &Inside,
+    filter: &Filter,
+    failures: &OwnedFd,
+    compiled: Option<&OwnedFd>,
+) -> Result<Infallible, Failure> {
+    setsid().at(Stage::Fork)?;
+    descriptors(inside, failures, compiled).at(Stage::Fork)?;
+    resource_limits(&inside.head.limits, inside).at(Stage::Limits)?;
+    sys::drop_capabilities().at(Stage::Privileges)?;
+    if let Identity::Slot { .. } = inside.identity {
+        sys::become_id(PAYLOAD_ID, PAYLOAD_ID, true).at(Stage::Privileges)?;
+    }
+    sys::clear_capabilities().at(Stage::Privileges)?;
+    sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).at(Stage::Privileges)?;
+    chdir(WORK_DIR).at(Stage::Exec)?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    let (program, argv, env) = command(inside).at(Stage::Exec)?;
+    if inside.landlock {
+        confine().map_err(|_| (Stage::Landlock, Errno::PERM))?;
+    }
+    sys::install_filter(filter).at(Stage::Seccomp)?;
+    Err((Stage::Exec, sys::exec(&program, &argv, &env)))
+}
+
+/// Exactly 0, 1, 2 and, when asked for, the compile signal; `failures` closes itself at exec.
+fn descriptors(
+    inside: &Inside,
+    failures: &OwnedFd,
+    compiled: Option<&OwnedFd>,
+) -> Result<(), Errno> {
+    let high =
+        [&inside.stdin, &inside.stdout, &inside.stderr].map(|fd| fcntl_dupfd_cloexec(fd, ABOVE));
+    let [stdin, stdout, stderr] = high;
+    for (fd, number) in [(stdin?, 0), (stdout?, 1), (stderr?, 2)] {
+        sys::place_fd(fd.as_fd(), number)?;
+        std::mem::forget(fd);
+    }
+    let mut keep = vec![0, 1, 2];
+    if let Some(compiled) = compiled {
+        sys::place_fd(fcntl_dupfd_cloexec(compiled, ABOVE)?.as_fd(), COMPILE_FD)?;
+        keep.push(COMPILE_FD);
+    }
+    keep.push(std::os::fd::AsRawFd::as_raw_fd(failures));
+    sys::close_all_but(&mut keep)
+}
+
+fn resource_limits(limits: &Limits, inside: &Inside) -> Result<(), Errno> {
+    let both = |resource, value| sys::limit(resource, value, value);
+    both(libc::RLIMIT_CORE, 0)?;
+    both(libc::RLIMIT_NOFILE, OPEN_FILES)?;
+    both(libc::RLIMIT_FSIZE, limits.disk_bytes)?;
+    both(libc::RLIMIT_MEMLOCK, LOCKED_BYTES)?;
+    both(libc::RLIMIT_MSGQUEUE, 0)?;
+    both(libc::RLIMIT_NICE, 0)?;
+    both(libc::RLIMIT_RTPRIO, 0)?;
+    both(libc::RLIMIT_SIGPENDING, PENDING_SIGNALS)?;
+    sys::limit(libc::RLIMIT_STACK, STACK_SOFT_BYTES, STACK_HARD_BYTES)?;
+    // Counted per user namespace since Linux 5.14, so it bounds this run alone; init is counted too
+    // where it shares the payload's uid.
+    both(libc::RLIMIT_NPROC, u64::from(limits.pids) + 1)?;
+    if inside.memory_by_rlimit {
+        both(libc::RLIMIT_DATA, limits.memory_bytes)?;
+        // V8 reserves address space by the gigabyte without touching it.
+        if inside.head.profile != Profile::Node {
+            both(libc::RLIMIT_AS, limits.memory_bytes + LIBRARY_BYTES)?;
+        }
+        let seconds = limits.cpu.as_secs() + 1;
+        sys::limit(libc::RLIMIT_CPU, seconds, seconds + 1)?;
+    }
+    Ok(())
+}
+
+type Command = (CString, Vec<CString>, Vec<CString>);
+
+fn command(inside: &Inside) -> Result<Command, Errno> {
+    let text = |text: String| CString::new(text).map_err(|_| Errno::INVAL);
+    let head = &inside.head;
+    let argv = head.argv.iter().cloned().map(text).collect::<Result<Vec<_>, _>>()?;
+    let own = |key: &str| head.env.iter().any(|(name, _)| name == key);
+    let base = ENVIRONMENT.iter().filter(|(key, _)| !own(key)).map(|(k, v)| format!("{k}={v}"));
+    let rest = head.env.iter().map(|(key, value)| format!("{key}={value}"));
+    let env = base.chain(rest).map(text).collect::<Result<Vec<_>, _>>()?;
+    let program = argv.first().cloned().ok_or(Errno::INVAL)?;
+    Ok((program, argv, env))
+}
+
+/// Landlock as far as the kernel knows it: writing only where the run owns the files, no signals and
+/// no abstract sockets beyond the run. A second line behind mounts and namespaces.
+fn confine() -> Result<(), landlock::RulesetError> {
+    let abi = ABI::V6;
+    let write = AccessFs::from_write(abi);
+    let devices: BitFlags<AccessFs> = AccessFs::MakeChar | AccessFs::MakeBlock;
+    let mut rules = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(write)?
+        .scope(Scope::from_all(abi))?
+        .create()?;
+    for (path, access) in [
+        (WORK_DIR, write & !devices),
+        ("/tmp", write & !devices),
+        ("/dev/shm", write & !devices),
+        ("/dev/null", AccessFs::WriteFile.into()),
+        ("/dev/zero", AccessFs::WriteFile.into()),
+        ("/dev/full", AccessFs::WriteFile.into()),
+        ("/dev/random", AccessFs::WriteFile.into()),
+        ("/dev/urandom", AccessFs::WriteFile.into()),
+    ] {
+        if let Ok(fd) = PathFd::new(path) {
+            rules = rules.add_rule(PathBeneath::new(fd, access))?;
+        }
+    }
+    rules.restrict_self().map(drop)
+}

@@ -1,0 +1,301 @@
+//! Prepares the ground for runs and finds out, by trying, what this host can isolate.
+//!
+//! Each thing is tried on its own, so that `doctor` can name what is missing; then a whole run of a
+//! harmless program must succeed, with everything that a real one gets. Only that opens the door.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::{getegid, geteuid};
+
+use super::cgroup::Cgroups;
+use super::run::{Ground, Order, Run};
+use super::template::{self, Privilege};
+use crate::inside::{Identity, Stage};
+use crate::options::LauncherOptions;
+use crate::probe::{Capability, CellCapabilities};
+use crate::seccomp::bpf::Instruction;
+use crate::spec::{Isolation, Limits, Profile, RunSpec};
+use crate::sys;
+use crate::wire::message::{Exit, Outcome};
+use crate::wire::runfile;
+
+/// The number of the trial run; the server counts from 1 upwards.
+const TRIAL_ID: u64 = u64::MAX;
+const TRIAL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Programs that do nothing, one of which exists.
+const HARMLESS: &[&str] = &["/usr/bin/true", "/bin/true"];
+
+const REMEDY_USERNS: &str = "allow user namespaces: sysctl user.max_user_namespaces=10000, \
+    kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0; in a \
+    container: --security-opt seccomp=unconfined or CAP_SYS_ADMIN";
+const REMEDY_CGROUP: &str = "run as root, or under systemd with Delegate=yes, or mount the cgroup \
+    file system writable";
+
+/// Which host uids runs get.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Identities {
+    /// Two per slot, from this one on.
+    Slots { base: u32 },
+    /// Our own, for all.
+    Own,
+}
+
+impl Identities {
+    pub(super) fn of(self, slot: u16) -> Identity {
+        match self {
+            Self::Slots { base } => {
+                let init = base + 2 * u32::from(slot);
+                Identity::Slot { init, payload: init + 1 }
+            }
+            Self::Own => Identity::Own { uid: geteuid().as_raw(), gid: getegid().as_raw() },
+        }
+    }
+}
+
+/// What was tried, and what came out of it.
+pub(super) struct Trial {
+    pub(super) ground: Option<Ground>,
+    pub(super) identities: Identities,
+    items: Vec<Capability>,
+    slots: u16,
+}
+
+/// Leaves the host's file system behind and opens everything that runs will need.
+pub(super) fn prepare(options: &LauncherOptions) -> Trial {
+    let cgroups = if options.without_cgroups { Cgroups::none() } else { Cgroups::open() };
+    let mut items = namespaces();
+    items.extend(seccomp_items());
+    let landlock = landlock_item();
+    let has_landlock = landlock.available;
+    items.push(landlock);
+    items.extend(cgroup_items(&cgroups));
+    let mut identities = Identities::Own;
+    let root = template::separate().and_then(|privilege| {
+        if let (Privilege::Host, Some(base)) = (privilege, uid_range(options)) {
+            identities = Identities::Slots { base };
+        }
+        template::enter(options.tools_dir.as_deref())
+    });
+    let detail = root.as_ref().map_or_else(ToString::to_string, |_| "prepared".to_owned());
+    items.push(item("read-only root", root.is_ok(), true, &detail, REMEDY_USERNS));
+    let ground = root.ok().map(|template| Ground {
+        cgroups,
+        template,
+        landlock: has_landlock,
+        ticks: sys::clock_ticks(),
+    });
+    Trial { ground, identities, items, slots: options.runs_max }
+}
+
+impl Trial {
+    /// Carries out one whole run of a program that does nothing.
+    pub(super) fn self_test(
+        &mut self,
+        null: &OwnedFd,
+        filters: &HashMap<Profile, Vec<Instruction>>,
+    ) {
+        let mut result = self.trial_run(null, filters);
+        if result.is_err() && matches!(self.identities, Identities::Slots { .. }) && not_host_root()
+        {
+            self.identities = Identities::Own;
+            result = self.trial_run(null, filters);
+        }
+        let own = matches!(self.identities, Identities::Own);
+        let host_root = own && !not_host_root();
+        let detail = match self.identities {
+            Identities::Slots { base } => format!("from {base}, two for each of {}", self.slots),
+            Identities::Own => "the payload has the server's own uid on the host".to_owned(),
+        };
+        let remedy = "run as root, or give the server CAP_SETUID and CAP_SETGID";
+        self.items.push(item("uid per run", !own, host_root, &detail, remedy));
+        let detail = result.as_ref().err().cloned().unwrap_or_else(|| "passed".to_owned());
+        self.items.push(item("trial run", result.is_ok(), true, &detail, REMEDY_USERNS));
+    }
+
+    fn trial_run(
+        &self,
+        null: &OwnedFd,
+        filters: &HashMap<Profile, Vec<Instruction>>,
+    ) -> Result<(), String> {
+        let ground = self.ground.as_ref().ok_or("there is no root to run in")?;
+        let program = HARMLESS.iter().find(|path| Path::new("/cell").join(&path[1..]).exists());
+        let spec = trial_spec(program.unwrap_or(&HARMLESS[0]));
+        let runfile = File::from(runfile::write(&spec).map_err(|error| error.to_string())?);
+        let head = runfile::read(&runfile).map_err(|error| error.to_string())?;
+        let stdin = null.try_clone().map_err(|error| error.to_string())?;
+        let identity = self.identities.of(0);
+        let order = Order { id: TRIAL_ID, head, runfile, stdin, identity, slot: 0 };
+        let filter = filters.get(&Profile::Native).map(Vec::as_slice).unwrap_or_default();
+        let mut run = Run::start(order, ground, filter)?;
+        let mut poll = [rustix::event::PollFd::new(&run.pidfd, rustix::event::PollFlags::IN)];
+        let span = super::timespec(TRIAL_TIMEOUT);
+        if rustix::event::poll(&mut poll, Some(&span)) != Ok(1) {
+            run.kill(crate::wire::message::KillCause::Wall, &ground.cgroups);
+        }
+        let (outcome, group) = run.finish(ground);
+        ground.cgroups.remove_soon(&group);
+        judge(&outcome)
+    }
+
+    /// The answer for the server.
+    pub(super) fn capabilities(&self) -> CellCapabilities {
+        let can_isolate = self.items.iter().all(|item| item.available || !item.needed);
+        let cgroups = self.ground.as_ref().map(|ground| &ground.cgroups);
+        let hard = |has: fn(&Cgroups) -> bool| cgroups.is_some_and(has);
+        let (memory, pids, cpu) =
+            (hard(Cgroups::limits_memory), hard(Cgroups::limits_pids), hard(Cgroups::limits_cpu));
+        let mut degraded = Vec::new();
+        let mut say = |missing: bool, line: &str| {
+            if missing {
+                degraded.push(line.to_owned());
+            }
+        };
+        say(
+            !memory,
+            "memory is bounded per process and by polling the tree, not by the kernel for the whole tree",
+        );
+        say(!pids, "processes are bounded by RLIMIT_NPROC, not by a control group");
+        say(!cpu, "the processor share is not bounded; processor time is polled");
+        say(
+            matches!(self.identities, Identities::Own),
+            "the payload shares the server's uid on the host",
+        );
+        let landlock = self.ground.as_ref().is_some_and(|ground| ground.landlock);
+        say(!landlock, "Landlock is missing; mounts and namespaces alone confine files");
+        let hard_limits = memory && pids && cpu;
+        let isolation = Isolation { class: "native".to_owned(), hard_limits, degraded };
+        CellCapabilities { items: self.items.clone(), hard_limits, can_isolate, isolation }
+    }
+}
+
+fn judge(outcome: &Outcome) -> Result<(), String> {
+    match outcome.exit {
+        Exit::Code(0) => Ok(()),
+        Exit::Setup { stage, errno } => {
+            let error = std::io::Error::from_raw_os_error(errno);
+            Err(format!("{}: {error}", Stage::describe(stage)))
+        }
+        other => Err(format!("a program that does nothing ended with {other:?}")),
+    }
+}
+
+fn trial_spec(program: &str) -> RunSpec {
+    RunSpec {
+        execution_id: "trial".to_owned(),
+        argv: vec![program.to_owned()],
+        env: Vec::new(),
+        profile: Profile::Native,
+        files: Vec::new(),
+        stdin: Vec::new(),
+        compile_signal: false,
+        limits: Limits {
+            wall: TRIAL_TIMEOUT,
+            cpu: TRIAL_TIMEOUT,
+            memory_bytes: 64 << 20,
+            pids: 4,
+            output_bytes: 4096,
+            disk_bytes: 1 << 20,
+            cpu_milli: 1000,
+        },
+    }
+}
+
+/// A range of uids for payloads that exists here and leaves host root alone.
+fn uid_range(options: &LauncherOptions) -> Option<u32> {
+    let needed = 2 * u64::from(options.runs_max);
+    let map = fs::read_to_string("/proc/self/uid_map").ok()?;
+    let ranges: Vec<(u64, u64)> = map.lines().filter_map(parse_range).collect();
+    let base = u64::from(options.uid_base);
+    let holds = |(first, count): &(u64, u64)| base >= *first && base + needed <= first + count;
+    if base > 0 && ranges.iter().any(holds) {
+        return Some(options.uid_base);
+    }
+    // A container's map is shorter than the host's: take its upper end, above its people.
+    let (first, count) = ranges.into_iter().max_by_key(|(_, count)| *count)?;
+    let base = (first + count).checked_sub(needed)?;
+    u32::try_from(base).ok().filter(|base| *base >= 1000)
+}
+
+fn parse_range(line: &str) -> Option<(u64, u64)> {
+    let mut words = line.split_whitespace().map(str::parse::<u64>);
+    let (inside, _, count) = (words.next()?.ok()?, words.next()?.ok()?, words.next()?.ok()?);
+    Some((inside, count))
+}
+
+/// Sharing our own uid is acceptable only when it is not the host's root.
+fn not_host_root() -> bool {
+    let whole = fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| {
+        map.lines().filter_map(parse_range).any(|(first, count)| first == 0 && count >= 0xffff_fff0)
+    });
+    !(geteuid().is_root() && whole)
+}
+
+// === single things ===
+
+fn item(name: &str, available: bool, needed: bool, detail: &str, remedy: &str) -> Capability {
+    let remedy = if available { String::new() } else { remedy.to_owned() };
+    Capability { name: name.to_owned(), available, needed, detail: detail.to_owned(), remedy }
+}
+
+fn namespaces() -> Vec<Capability> {
+    let kinds = [
+        ("user namespace", 0),
+        ("mount namespace", libc::CLONE_NEWNS),
+        ("process namespace", libc::CLONE_NEWPID),
+        ("network namespace", libc::CLONE_NEWNET),
+        ("IPC namespace", libc::CLONE_NEWIPC),
+        ("host name namespace", libc::CLONE_NEWUTS),
+        ("control group namespace", libc::CLONE_NEWCGROUP),
+    ];
+    let try_one = |(name, flag): (&str, i32)| {
+        let flags = (libc::CLONE_NEWUSER | flag) as u64;
+        let result = sys::clone_child(flags, None, || sys::exit_now(0))
+            .and_then(|child| sys::reap(&child.pidfd));
+        let detail = result.as_ref().map_or_else(ToString::to_string, |_| "works".to_owned());
+        item(name, result.is_ok(), true, &detail, REMEDY_USERNS)
+    };
+    kinds.into_iter().map(try_one).collect()
+}
+
+fn seccomp_items() -> Vec<Capability> {
+    let actions = [
+        ("seccomp", libc::SECCOMP_RET_ERRNO, "errno"),
+        ("seccomp kill", libc::SECCOMP_RET_KILL_PROCESS, "kill process"),
+    ];
+    let remedy = "use a kernel built with CONFIG_SECCOMP_FILTER, version 4.14 or later";
+    let try_one = |(name, action, detail): (&str, u32, &str)| {
+        item(name, sys::seccomp_action_known(action), true, detail, remedy)
+    };
+    actions.into_iter().map(try_one).collect()
+}
+
+fn landlock_item() -> Capability {
+    use landlock::{Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr};
+    // ABI 1 is enough to be of use; higher ones are used as far as they exist.
+    let made = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(landlock::ABI::V1))
+        .and_then(Ruleset::create);
+    let detail = made.as_ref().map_or_else(ToString::to_string, |_| "works".to_owned());
+    let remedy = "boot a kernel 5.13 or later with landlock in its lsm= list";
+    item("Landlock", made.is_ok(), false, &detail, remedy)
+}
+
+fn cgroup_items(cgroups: &Cgroups) -> Vec<Capability> {
+    let things = [
+        ("memory limit", cgroups.limits_memory()),
+        ("process limit", cgroups.limits_pids()),
+        ("processor share", cgroups.limits_cpu()),
+        ("processor account", cgroups.counts_cpu()),
+        ("atomic kill", cgroups.kills_atomically()),
+    ];
+    let line = |(name, has): (&str, bool)| {
+        let detail = if has { "control group" } else { "no control group grants it" };
+        item(name, has, false, detail, REMEDY_CGROUP)
+    };
+    things.into_iter().map(line).collect()
+}

@@ -1,0 +1,189 @@
+//! May this caller run this tool now? Permission, then rate, then places; then a [`Permit`].
+//!
+//! Called by `tools_call` for every call and by the administrative routes. Decides from the policy in
+//! memory, without a hop. Refuses by default: what no role of the caller grants is forbidden.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::clock::{Clock, DefaultClock};
+use ultimate_mcp_actors::authorization::{AuthorizationHandle, Limits, Permission, Policy};
+use ultimate_mcp_actors::ids::CallId;
+
+use super::permit::{AdminPermit, Permit, RunCaps};
+use super::rate::{Limited, Rates};
+use super::running::Running;
+use crate::auth::Caller;
+use crate::config::AdmissionOptions;
+use crate::error::{ApiError, Code};
+use crate::tools::ToolDescriptor;
+
+/// What administrative operations are called in messages and rate limits.
+const ADMINISTRATION: &str = "administration";
+
+/// After this long a caller with too many running calls, or too many callers, may try again.
+const BUSY_RETRY: Duration = Duration::from_secs(1);
+
+/// Where the policy in force is found; a look at it is a look at memory.
+pub trait PolicySource: Send + Sync {
+    /// Looks at the policy.
+    fn policy<R>(&self, look: impl FnOnce(&Policy) -> R) -> R;
+}
+
+impl PolicySource for AuthorizationHandle {
+    fn policy<R>(&self, look: impl FnOnce(&Policy) -> R) -> R {
+        look(self.snapshot().policy())
+    }
+}
+
+impl PolicySource for std::sync::Arc<Policy> {
+    fn policy<R>(&self, look: impl FnOnce(&Policy) -> R) -> R {
+        look(self)
+    }
+}
+
+/// Decides who may do what now.
+pub struct Admission<P = AuthorizationHandle, C: Clock = DefaultClock> {
+    policy: P,
+    options: AdmissionOptions,
+    rates: Rates<C>,
+    running: Running,
+}
+
+impl<P: PolicySource> Admission<P> {
+    /// By this policy, in real time.
+    pub fn new(policy: P, options: AdmissionOptions) -> Self {
+        Self::with_clock(policy, options, DefaultClock::default())
+    }
+}
+
+impl<P: PolicySource, C: Clock + Clone> Admission<P, C> {
+    /// By this policy and a clock of the caller's.
+    pub fn with_clock(policy: P, options: AdmissionOptions, clock: C) -> Self {
+        let rates = Rates::new(options.keys_max, clock);
+        Self { policy, options, rates, running: Running::default() }
+    }
+
+    /// Admits one call of a tool.
+    ///
+    /// # Errors
+    /// [`Code::Forbidden`] with the permission missing in `scopes`, [`Code::RateLimited`] with the
+    /// time to wait, [`Code::Overloaded`] when more callers are active than can be counted.
+    pub fn admit(
+        &self,
+        caller: &Caller,
+        tool: &ToolDescriptor,
+        call_id: CallId,
+    ) -> Result<Permit, ApiError> {
+        let limits = self.granted(caller, tool.permission, tool.name)?;
+        self.within_rates(caller, tool.name, &limits)?;
+        let max = self.options.running_per_caller_max;
+        let Some(slot) = self.running.enter(caller.id(), max) else {
+            let message =
+                format!("{max} of your calls are running, the most at once; wait for one to end");
+            return Err(ApiError::new(Code::RateLimited, message).retry_after(BUSY_RETRY));
+        };
+        let caps = RunCaps::from(limits.cell);
+        Ok(Permit { caller: caller.clone(), tool: tool.name, call_id, caps, slot: Some(slot) })
+    }
+
+    /// Admits one administrative operation (`system:admin`). All of them share one rate limit.
+    ///
+    /// # Errors
+    /// As [`Admission::admit`].
+    pub fn admit_admin(&self, caller: &Caller) -> Result<AdminPermit, ApiError> {
+        let limits = self.granted(caller, Permission::SystemAdmin.as_str(), ADMINISTRATION)?;
+        self.within_rates(caller, ADMINISTRATION, &limits)?;
+        Ok(AdminPermit { caller: caller.clone() })
+    }
+
+    /// Whether a role of the caller grants the permission; for lists of what a caller may do, so no
+    /// rate is counted.
+    ///
+    /// # Errors
+    /// [`Code::Forbidden`] with the permission in `scopes`.
+    pub fn admit_permission(&self, caller: &Caller, permission: &str) -> Result<(), ApiError> {
+        self.granted(caller, permission, "this").map(drop)
+    }
+
+    /// Whether an administrator may give these roles to somebody: each must exist and grant nothing
+    /// the administrator lacks.
+    ///
+    /// # Errors
+    /// [`Code::InvalidArguments`] for an unknown role, [`Code::Forbidden`] for a greater one.
+    pub fn may_grant(&self, admin: &AdminPermit, roles: &[String]) -> Result<(), ApiError> {
+        self.policy.policy(|policy| {
+            let own = policy.permissions(admin.caller.roles().iter().map(String::as_str));
+            for role in roles {
+                let Some(known) = policy.roles.get(role) else {
+                    return Err(ApiError::new(Code::InvalidArguments, unknown_role(policy, role)));
+                };
+                let missing = known.permissions.iter().find(|p| !own.contains(*p));
+                if let Some(permission) = missing {
+                    let message = format!(
+                        "role `{role}` grants {}, which you do not have yourself",
+                        permission.as_str()
+                    );
+                    return Err(forbidden(message, permission.as_str()));
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Whether any role of the caller grants the permission; the limits of those roles.
+    fn granted(&self, caller: &Caller, permission: &str, what: &str) -> Result<Limits, ApiError> {
+        let limits = self.policy.policy(|policy| {
+            let needed = Permission::parse(permission)?;
+            policy.permits(caller.roles(), needed).then(|| policy.limits(caller.roles()))
+        });
+        limits.ok_or_else(|| {
+            let roles = match caller.roles() {
+                [] => "you have no role here".to_owned(),
+                roles => format!("none of your roles ({}) grants it", roles.join(", ")),
+            };
+            forbidden(format!("`{what}` needs the permission {permission}; {roles}"), permission)
+        })
+    }
+
+    /// Takes one call out of the caller's bucket for everything, then of the one for this tool.
+    fn within_rates(
+        &self,
+        caller: &Caller,
+        tool: &'static str,
+        limits: &Limits,
+    ) -> Result<(), ApiError> {
+        let for_tool = limits.calls_per_minute_for(tool);
+        let for_all = limits.calls_per_minute.saturating_mul(self.options.total_factor);
+        for (name, per_minute) in [("", for_all.max(for_tool)), (tool, for_tool)] {
+            let Some(rate) = NonZeroU32::new(per_minute) else {
+                let message = format!("your roles allow no calls of `{tool}` at all");
+                return Err(ApiError::new(Code::Forbidden, message));
+            };
+            match self.rates.take(caller.id(), name, rate) {
+                Ok(()) => {}
+                Err(Limited::Until(wait)) => {
+                    let what = if name.is_empty() { "all tools together" } else { tool };
+                    let message = format!("{rate} calls per minute to {what} are used up");
+                    return Err(ApiError::new(Code::RateLimited, message).retry_after(wait));
+                }
+                Err(Limited::Full) => {
+                    let message = "more callers are active than this server counts; try again";
+                    return Err(ApiError::new(Code::Overloaded, message).retry_after(BUSY_RETRY));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn forbidden(message: String, permission: &str) -> ApiError {
+    ApiError { scopes: vec![permission.to_owned()], ..ApiError::new(Code::Forbidden, message) }
+}
+
+/// What is said about a role the policy does not know.
+pub fn unknown_role(policy: &Policy, role: &str) -> String {
+    let known: Vec<&str> = policy.roles.keys().map(String::as_str).collect();
+    let shown: String = role.chars().take(64).collect();
+    format!("there is no role `{shown}`; the policy has {}", known.join(", "))
+}

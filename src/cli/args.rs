@@ -1,0 +1,180 @@
+//! The shape of the command line; nothing is done here.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::{Exit, Failure};
+use crate::config::{Inputs, Loaded, load};
+
+/// What `--help` says at its end.
+const AFTER_HELP: &str = "\
+Settings: `ultimate-mcp config explain` shows every key with its default, unit and reason; set one in \
+a file (--config) or by the environment: http.port is ULTIMATE_MCP__HTTP__PORT.
+
+Exit codes: 0 success, 64 usage, 65 data (e.g. a broken audit trail), 69 unavailable (port in use, no \
+isolation), 70 internal, 74 input/output, 78 configuration.";
+
+/// A resilient execution engine for AI agents: an MCP endpoint over supervised actors and an isolated
+/// cell.
+#[derive(Debug, Parser)]
+#[command(name = "ultimate-mcp", version, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every subcommand understands.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Common {
+    /// Directory of this instance's state: audit, roles, graph, keys [default: ./data]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+
+    /// Configuration file (TOML); repeatable, later files win
+    #[arg(long, value_name = "FILE")]
+    pub config: Vec<PathBuf>,
+}
+
+impl Common {
+    /// Where to look for settings.
+    pub fn inputs(&self, environment: Vec<(OsString, OsString)>) -> Result<Inputs, Failure> {
+        let inputs = Inputs { files: self.config.clone(), env: environment, flags: Vec::new() };
+        match self.data_dir.as_deref().map(|dir| dir.to_str()) {
+            None => Ok(inputs),
+            Some(Some(dir)) if !dir.is_empty() => Ok(inputs.flag("--data-dir", "data_dir", dir)),
+            Some(_) => Err(Failure::new(Exit::Usage, "--data-dir: must be a path in UTF-8")),
+        }
+    }
+
+    /// The effective configuration.
+    pub fn load(&self, environment: Vec<(OsString, OsString)>) -> Result<Loaded, Failure> {
+        Ok(load(&self.inputs(environment)?)?)
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the server
+    Serve {
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "documented at Common; clap would take it as help")]
+        common: Common,
+    },
+    /// Make tokens
+    Token {
+        #[command(subcommand)]
+        #[allow(missing_docs, reason = "documented at TokenCommand")]
+        command: TokenCommand,
+    },
+    /// Look at the configuration
+    Config {
+        #[command(subcommand)]
+        #[allow(missing_docs, reason = "documented at ConfigCommand")]
+        command: ConfigCommand,
+    },
+    /// Look at the audit trail
+    Audit {
+        #[command(subcommand)]
+        #[allow(missing_docs, reason = "documented at AuditCommand")]
+        command: AuditCommand,
+    },
+    /// Say what the cell can and cannot isolate on this host, and what to do about it
+    Doctor {
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "documented at Common")]
+        common: Common,
+    },
+    /// Move the knowledge graph, while the server is stopped
+    Graph {
+        #[command(subcommand)]
+        #[allow(missing_docs, reason = "documented at GraphCommand")]
+        command: GraphCommand,
+    },
+}
+
+/// `token …`
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Print a new token and nothing else; works without a running server
+    Create(CreateToken),
+}
+
+/// `token create`
+#[derive(Debug, Args)]
+pub struct CreateToken {
+    /// For whom: the name under which calls are audited
+    #[arg(long, value_name = "NAME")]
+    pub sub: String,
+
+    /// Role, as in the policy; repeatable
+    #[arg(long, required = true, value_name = "ROLE")]
+    pub role: Vec<String>,
+
+    /// How long it lives, e.g. 30m, 8h, 7d [default: auth.token_ttl_seconds]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub ttl: Option<Duration>,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at Common")]
+    pub common: Common,
+}
+
+/// `config …`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print "ok", or every mistake with its file or variable and its key
+    Check {
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "documented at Common")]
+        common: Common,
+    },
+    /// Print every key with its default, unit and reason, as a file to start from
+    Explain,
+    /// Print the effective configuration as TOML, each value with its source, secrets redacted
+    Dump {
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "documented at Common")]
+        common: Common,
+    },
+}
+
+/// `audit …`
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Prove that no event was changed, removed, reordered or added without the key
+    Verify {
+        /// An event noted down elsewhere: its number and hash. Shows that the whole file was not put back
+        /// to an earlier state
+        #[arg(long, value_name = "SEQ:HASH")]
+        witness: Option<String>,
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "documented at Common")]
+        common: Common,
+    },
+}
+
+/// `graph …`
+#[derive(Debug, Subcommand)]
+pub enum GraphCommand {
+    /// Write the graph to a file as JSON Lines
+    Export {
+        /// The file; `-` is standard output
+        file: PathBuf,
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "documented at Common")]
+        common: Common,
+    },
+    /// Add the content of a JSON Lines file to the graph
+    Import {
+        /// The file; `-` is standard input
+        file: PathBuf,
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "documented at Common")]
+        common: Common,
+    },
+}

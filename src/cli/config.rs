@@ -1,0 +1,39 @@
+//! `config check` and `config dump`.
+
+use std::ffi::OsString;
+use std::io::Write;
+
+use super::args::Common;
+use super::{Failure, print};
+use crate::auth::KeyRing;
+use crate::config::load_policy;
+
+/// Everything `serve` would trip over before it listens: values, policy, key files.
+pub(super) fn check(
+    common: &Common,
+    environment: Vec<(OsString, OsString)>,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let loaded = common.load(environment)?;
+    let mut problems = Vec::new();
+    if let Err(errors) = KeyRing::configured(&loaded.config.auth) {
+        let source = loaded.source_of("auth.keys");
+        problems.extend(errors.iter().map(|error| format!("{source}: {error}")));
+    }
+    if let Err(error) = load_policy(&loaded.config) {
+        problems.extend(error.mistakes.iter().map(ToString::to_string));
+    }
+    match problems.is_empty() {
+        true => print(out, "ok\n"),
+        false => Err(Failure::config(problems)),
+    }
+}
+
+/// The effective configuration.
+pub(super) fn dump(
+    common: &Common,
+    environment: Vec<(OsString, OsString)>,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    print(out, &common.load(environment)?.dump())
+}

@@ -1,0 +1,137 @@
+//! Configuration: embedded defaults < files < environment < flags, all mistakes reported at once.
+//!
+//! `config/base.toml` is defaults, list of known keys, ranges and documentation in one. The command
+//! line calls [`load`]; everything else gets its typed section. Refuses unknown keys, wrong types,
+//! values out of range, and combinations that would open the server to the network unguarded.
+
+mod check;
+mod docs;
+mod dump;
+mod error;
+mod layers;
+mod options;
+mod policy;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+use figment::Figment;
+use serde::Deserialize;
+use ultimate_mcp_actors::audit::AuditOptions;
+use ultimate_mcp_actors::authorization::AuthorizationOptions;
+use ultimate_mcp_actors::cache::CacheOptions;
+use ultimate_mcp_actors::sessions::SessionsOptions;
+use ultimate_mcp_actors::supervision::SupervisionOptions;
+
+use crate::http::HttpOptions;
+use crate::mcp::McpOptions;
+use crate::telemetry::TelemetryOptions;
+
+pub use docs::{BASE_TOML, KeyDoc, read as read_docs};
+pub use error::{ConfigError, Mistake};
+pub use layers::{ENV_PREFIX, Inputs};
+pub use options::{AdmissionOptions, AuthOptions, KeyAlgorithm, KeyOptions, ToolsOptions};
+pub use policy::load_policy;
+pub use rules::KID_BYTES_MAX;
+
+/// The effective configuration; keys, units and reasons are in `config/base.toml`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Where state is kept.
+    pub data_dir: PathBuf,
+    /// Roles, permissions, limits; `None` = the built-in policy.
+    #[serde(deserialize_with = "options::path_opt")]
+    pub policy_file: Option<PathBuf>,
+    /// The HTTP server.
+    pub http: HttpOptions,
+    /// The MCP endpoint.
+    pub mcp: McpOptions,
+    /// Tokens.
+    pub auth: AuthOptions,
+    /// Rate limits.
+    pub admission: AdmissionOptions,
+    /// Tools.
+    pub tools: ToolsOptions,
+    /// The audit trail.
+    pub audit: AuditOptions,
+    /// Stored roles and revocations.
+    pub authorization: AuthorizationOptions,
+    /// Sessions of the 2025 revisions.
+    pub sessions: SessionsOptions,
+    /// Results worth keeping.
+    pub cache: CacheOptions,
+    /// Restarts of actors.
+    pub supervision: SupervisionOptions,
+    /// Logs.
+    pub telemetry: TelemetryOptions,
+}
+
+/// A configuration and where each value of it comes from.
+#[derive(Clone)]
+pub struct Loaded {
+    /// The values.
+    pub config: Config,
+    figment: Figment,
+    docs: Vec<KeyDoc>,
+}
+
+// By hand: the raw values behind `config` hold secrets in the clear.
+impl std::fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loaded").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Loaded {
+    /// The effective configuration as TOML, each line with its source, secrets redacted.
+    pub fn dump(&self) -> String {
+        dump::dump(&self.figment, &self.docs)
+    }
+
+    /// The source of a key, e.g. `default`, a file, a variable.
+    pub fn source_of(&self, key: &str) -> String {
+        source_of(&self.figment, key)
+    }
+}
+
+/// Reads and checks everything; either the configuration or all that is wrong with it.
+pub fn load(inputs: &Inputs) -> Result<Loaded, ConfigError> {
+    let docs = docs::read(BASE_TOML);
+    let base = layers::base();
+    let mut mistakes = Vec::new();
+    let mut layers = layers::read(inputs, &base, &mut mistakes);
+    let mut figment = Figment::from(base.clone());
+    for layer in &mut layers {
+        mistakes.extend(check::clean::<Config>(layer, &base, &docs));
+        figment = figment.merge(layer.clone());
+    }
+    let config: Config = match figment.extract() {
+        Ok(config) => config,
+        Err(error) => {
+            // Only if base.toml itself were broken; each layer was made sound above.
+            mistakes.push(Mistake {
+                source: layers::BASE_NAME.to_owned(),
+                key: error.path.join("."),
+                problem: error.kind.to_string(),
+            });
+            return Err(ConfigError::new(mistakes));
+        }
+    };
+    let findings = rules::check(&config, |key| mistakes.iter().any(|m| m.key.starts_with(key)));
+    for (key, problem) in findings {
+        mistakes.push(Mistake { source: source_of(&figment, &key), key, problem });
+    }
+    match mistakes.is_empty() {
+        true => Ok(Loaded { config, figment, docs }),
+        false => Err(ConfigError::new(mistakes)),
+    }
+}
+
+fn source_of(figment: &Figment, key: &str) -> String {
+    let plain = key.split('[').next().unwrap_or(key);
+    let metadata = figment.find_metadata(plain);
+    metadata.map_or(layers::BASE_NAME, |metadata| metadata.name.as_ref()).to_owned()
+}

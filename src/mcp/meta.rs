@@ -1,0 +1,191 @@
+//! `_meta` of a 2026-07-28 request: the keys that replace the session (rungs 9, 11 and 12).
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::failure::Failure;
+use super::params::Params;
+use super::revision::Revision;
+use super::wire::{is_object, object, present, text};
+use crate::error::{ApiError, Code};
+use crate::telemetry::TraceParent;
+
+/// Required: the revision of this request.
+pub const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
+/// Required: what the client can do, for this request only.
+pub const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+
+/// RFC 5424 levels, as MCP names them.
+const LOG_LEVELS: [&str; 8] =
+    ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+
+/// The keys of `_meta` that are read here; still raw, so that each is judged at its own rung.
+#[derive(Default, Deserialize)]
+pub struct Meta<'a> {
+    #[serde(
+        borrow,
+        default,
+        rename = "io.modelcontextprotocol/protocolVersion",
+        deserialize_with = "present"
+    )]
+    protocol_version: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "io.modelcontextprotocol/clientCapabilities")]
+    client_capabilities: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "io.modelcontextprotocol/logLevel")]
+    log_level: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "progressToken")]
+    progress_token: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    traceparent: Option<&'a RawValue>,
+}
+
+impl<'a> Meta<'a> {
+    /// Reads the keys; a `_meta` that is no object, or names one of them twice, has none.
+    pub fn read(params: &Params<'a>) -> Self {
+        params.meta.and_then(object).unwrap_or_default()
+    }
+
+    /// Whether the body says that it is modern (era rule 1): the key is there, whatever its value.
+    pub fn declares_version(&self) -> bool {
+        self.protocol_version.is_some()
+    }
+
+    /// The client's trace; an invalid one is none.
+    pub fn trace(&self) -> Option<TraceParent> {
+        self.traceparent.and_then(text).and_then(|value| TraceParent::parse(&value))
+    }
+
+    /// Rung 9: the required keys, with their types. Returns the revision the request says it speaks.
+    ///
+    /// # Errors
+    /// HTTP 400 / -32602 naming every key that is missing or of the wrong type.
+    pub fn require(&self) -> Result<Cow<'a, str>, Failure> {
+        let version = self.protocol_version.and_then(text);
+        let capabilities = self.client_capabilities.is_some_and(is_object);
+        if let (Some(version), true) = (&version, capabilities) {
+            return Ok(version.clone());
+        }
+        let mut missing = Vec::new();
+        if version.is_none() {
+            missing.push(format!("{PROTOCOL_VERSION} (a string)"));
+        }
+        if !capabilities {
+            missing.push(format!("{CLIENT_CAPABILITIES} (an object)"));
+        }
+        Err(invalid(format!("params._meta lacks {}", missing.join(" and "))))
+    }
+
+    /// Rung 12: well-formed optional keys.
+    ///
+    /// # Errors
+    /// HTTP 400 / -32602.
+    pub fn check_optional(&self) -> Result<(), Failure> {
+        if let Some(level) = self.log_level
+            && !text(level).is_some_and(|level| LOG_LEVELS.contains(&&*level))
+        {
+            let levels = LOG_LEVELS.join(", ");
+            return Err(invalid(format!(
+                "io.modelcontextprotocol/logLevel must be one of {levels}"
+            )));
+        }
+        if let Some(token) = self.progress_token
+            && !is_progress_token(token)
+        {
+            return Err(invalid("progressToken must be a string or an integer".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+/// Rung 11: a revision that is spoken without a session here.
+///
+/// # Errors
+/// HTTP 400 / -32022 with the revisions that are.
+pub fn check_supported(version: &str) -> Result<(), Failure> {
+    match Revision::parse(version) {
+        Some(revision) if revision.is_modern() => Ok(()),
+        _ => Err(Failure::unsupported(version)),
+    }
+}
+
+fn is_progress_token(token: &RawValue) -> bool {
+    let text = token.get();
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    text.starts_with('"') || digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn invalid(message: String) -> Failure {
+    Failure::bad_request(ApiError::new(Code::InvalidArguments, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn require(json: &str) -> Result<(), Failure> {
+        let raw: &RawValue = serde_json::from_str(json).unwrap();
+        let meta = Meta::read(&Params::read(Some(raw)));
+        meta.require().and_then(|version| check_supported(&version))?;
+        meta.check_optional()
+    }
+
+    fn with(rest: &str) -> String {
+        format!(
+            r#"{{"_meta":{{"{PROTOCOL_VERSION}":"2026-07-28","{CLIENT_CAPABILITIES}":{{}}{rest}}}}}"#
+        )
+    }
+
+    #[test]
+    fn every_missing_key_is_named() {
+        for json in ["{}", r#"{"_meta":{}}"#, r#"{"_meta":7}"#, r#"{"_meta":null}"#] {
+            let failure = require(json).unwrap_err();
+            assert_eq!((failure.status, failure.error.code), (400, Code::InvalidArguments));
+            assert!(failure.error.public.contains(PROTOCOL_VERSION), "{json}");
+            assert!(failure.error.public.contains(CLIENT_CAPABILITIES), "{json}");
+        }
+        let half = format!(r#"{{"_meta":{{"{PROTOCOL_VERSION}":"2026-07-28"}}}}"#);
+        let message = require(&half).unwrap_err().error.public;
+        assert!(!message.contains(PROTOCOL_VERSION) && message.contains(CLIENT_CAPABILITIES));
+    }
+
+    #[test]
+    fn a_revision_that_is_not_modern_is_answered_with_those_that_are_spoken() {
+        let json = with("").replace("2026-07-28", "2031-01-01");
+        let failure = require(&json).unwrap_err();
+        assert_eq!(failure.error.code, Code::UnsupportedProtocolVersion);
+        let data = failure.error.data.unwrap();
+        assert_eq!(data["requested"], "2031-01-01");
+        assert_eq!(data["supported"][0], "2026-07-28");
+    }
+
+    #[test]
+    fn optional_keys_must_be_well_formed() {
+        assert!(require(&with("")).is_ok());
+        for good in [
+            r#","io.modelcontextprotocol/logLevel":"debug""#,
+            r#","progressToken":"t""#,
+            r#","progressToken":-3"#,
+        ] {
+            assert!(require(&with(good)).is_ok(), "{good}");
+        }
+        for bad in [
+            r#","io.modelcontextprotocol/logLevel":"loud""#,
+            r#","io.modelcontextprotocol/logLevel":3"#,
+            r#","progressToken":1.5"#,
+            r#","progressToken":[]"#,
+        ] {
+            assert_eq!(require(&with(bad)).unwrap_err().status, 400, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_broken_trace_is_ignored() {
+        let good = r#"{"_meta":{"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}}"#;
+        let raw: &RawValue = serde_json::from_str(good).unwrap();
+        assert!(Meta::read(&Params::read(Some(raw))).trace().is_some());
+        let raw: &RawValue = serde_json::from_str(r#"{"_meta":{"traceparent":5}}"#).unwrap();
+        assert!(Meta::read(&Params::read(Some(raw))).trace().is_none());
+    }
+}

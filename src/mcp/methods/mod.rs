@@ -1,0 +1,67 @@
+//! Rung 14 and on: which methods exist in which era, and what each answers. One file per method.
+
+mod discover;
+mod initialize;
+mod ping;
+mod tools_call;
+mod tools_list;
+
+use serde_json::value::RawValue;
+
+use super::Host;
+use super::endpoint::Exchange;
+use super::failure::Failure;
+use super::params::Params;
+use super::respond::Reply;
+use super::wire::Request;
+
+/// A request of 2026-07-28 that passed rungs 1 to 13. Dropping the future cancels the call.
+pub async fn modern<H: Host>(
+    exchange: Exchange<H>,
+    request: &Request<'_>,
+    params: &Params<'_>,
+) -> Reply {
+    let id = request.id;
+    let outcome = match &*request.method {
+        "server/discover" => discover::answer(&exchange, id),
+        "tools/list" => tools_list::answer(&exchange, id, params),
+        "tools/call" => match tools_call::Call::read(exchange, id, params) {
+            Ok(call) => return call.run().await,
+            Err(failure) => Err(failure),
+        },
+        unknown => Err(Failure::unknown_method(exchange.revision, unknown)),
+    };
+    Reply::to_request(id, outcome)
+}
+
+/// A request within a legacy session. A call runs on when the client hangs up: a broken connection
+/// cancels nothing before 2026-07-28.
+pub async fn legacy<H: Host>(
+    exchange: Exchange<H>,
+    request: &Request<'_>,
+    params: &Params<'_>,
+) -> Reply {
+    let id = request.id;
+    if let Err(failure) = params.check_shape(exchange.revision) {
+        return Reply::failure(Some(id), &failure);
+    }
+    let outcome = match &*request.method {
+        "ping" => ping::answer(&exchange, id),
+        "tools/list" => tools_list::answer(&exchange, id, params),
+        "tools/call" => match tools_call::Call::read(exchange, id, params) {
+            Ok(call) => return call.run_detached(id).await,
+            Err(failure) => Err(failure),
+        },
+        unknown => Err(Failure::unknown_method(exchange.revision, unknown)),
+    };
+    Reply::to_request(id, outcome)
+}
+
+/// `initialize`, which belongs to no session yet.
+pub async fn initialize<H: Host>(
+    exchange: Exchange<H>,
+    id: &RawValue,
+    params: &Params<'_>,
+) -> Reply {
+    initialize::answer(exchange, id, params).await
+}

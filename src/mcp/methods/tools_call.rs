@@ -1,0 +1,231 @@
+//! `tools/call`: one tool, once.
+//!
+//! A tool that ran and failed, and arguments that do not decode, are *results* with `isError`, so that
+//! a model reads them and mends its call (SEP-1303); everything else that fails is a JSON-RPC error.
+
+use std::panic::AssertUnwindSafe;
+
+use actix_web::rt;
+use futures_util::FutureExt;
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use ultimate_mcp_actors::deadline::Deadline;
+
+use crate::error::{ApiError, Code};
+use crate::mcp::Host;
+use crate::mcp::endpoint::Exchange;
+use crate::mcp::failure::Failure;
+use crate::mcp::params::Params;
+use crate::mcp::respond::Reply;
+use crate::mcp::revision::Revision;
+use crate::mcp::wire::{self, is_object, text};
+use crate::tools::ToolOutput;
+
+/// A call with everything it needs: it outlives the request when its session's rules say so.
+pub struct Call<H: Host> {
+    exchange: Exchange<H>,
+    id: Box<RawValue>,
+    name: String,
+    arguments: Box<RawValue>,
+    deadline: Deadline,
+}
+
+impl<H: Host> Call<H> {
+    /// Rung 16, as far as it is the protocol's: a name, and arguments that are an object.
+    ///
+    /// # Errors
+    /// -32602.
+    pub fn read(
+        exchange: Exchange<H>,
+        id: &RawValue,
+        params: &Params<'_>,
+    ) -> Result<Self, Failure> {
+        let revision = exchange.revision;
+        let Some(name) = params.name.and_then(text) else {
+            return Err(Failure::invalid_params(revision, "name must be a string"));
+        };
+        let arguments = match params.arguments {
+            None => RawValue::from_string("{}".to_owned()).map_err(|error| {
+                let error = ApiError::new(Code::Internal, "no empty object").caused_by(error);
+                Failure::of(revision, error)
+            })?,
+            // A caller who may not call the tool learns that first (rung 15): the host refuses.
+            Some(raw)
+                if is_object(raw)
+                    || !exchange.endpoint.host.tools(&exchange.caller).contains(&name) =>
+            {
+                raw.to_owned()
+            }
+            Some(_) => {
+                return Err(Failure::invalid_params(revision, "arguments must be an object"));
+            }
+        };
+        let deadline = Deadline::after(exchange.endpoint.options.call_timeout());
+        Ok(Self { exchange, id: id.to_owned(), name: name.into_owned(), arguments, deadline })
+    }
+
+    /// Runs it here: whoever drops the future cancels the call.
+    pub async fn run(self) -> Reply {
+        let Exchange { endpoint, caller, origin, revision } = &self.exchange;
+        let call =
+            endpoint.host.call_tool(caller, origin, &self.name, &self.arguments, self.deadline);
+        // A panic is an error to one caller; the connection and its other requests live on.
+        let outcome = AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|_| {
+            tracing::error!(tool = self.name, "a tool call panicked");
+            Err(crashed())
+        });
+        Reply::to_request(&self.id, self.encode(outcome, *revision))
+    }
+
+    /// Runs it in a task of its own, which a broken connection does not end.
+    pub async fn run_detached(self, id: &RawValue) -> Reply {
+        let revision = self.exchange.revision;
+        let task = rt::spawn(self.run());
+        task.await.unwrap_or_else(|_| Reply::failure(Some(id), &Failure::of(revision, crashed())))
+    }
+
+    fn encode(
+        &self,
+        outcome: Result<ToolOutput, ApiError>,
+        revision: Revision,
+    ) -> Result<Vec<u8>, Failure> {
+        let meta = revision.is_modern().then_some(&*self.exchange.endpoint.result_meta);
+        let encoded = match outcome {
+            Ok(output) => {
+                let ending = if output.is_error { Ending::ToolFailed } else { Ending::Succeeded };
+                let text = output.text.as_deref();
+                let result = CallResult::new(revision, ending, &output.structured, text, meta);
+                wire::success(&self.id, result)
+            }
+            Err(error) if error.code == Code::InvalidArguments => {
+                let text = format!("invalid arguments: {}", error.public);
+                problems(&error).and_then(|structured| {
+                    let ending = Ending::WrongArguments;
+                    let result = CallResult::new(revision, ending, &structured, Some(&text), meta);
+                    wire::success(&self.id, result)
+                })
+            }
+            Err(error) => Err(error),
+        };
+        encoded.map_err(|error| Failure::of(revision, error))
+    }
+}
+
+fn crashed() -> ApiError {
+    ApiError::new(Code::Crashed, "the tool crashed; whether it took effect is unknown")
+}
+
+/// `{"error":{code,message,problems}}`.
+fn problems(error: &ApiError) -> Result<Box<RawValue>, ApiError> {
+    to_raw_value(&error.to_rest()).map_err(|cause| {
+        ApiError::new(Code::Internal, "the problems could not be encoded").caused_by(cause)
+    })
+}
+
+/// How a call ended that has a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Succeeded,
+    /// The tool ran and failed; its structured result conforms to its output schema.
+    ToolFailed,
+    /// The tool did not run; the structured result is the list of problems.
+    WrongArguments,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CallResult<'a> {
+    content: Vec<TextBlock<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    structured_content: Option<&'a RawValue>,
+    is_error: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    result_type: Option<&'static str>,
+    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
+    meta: Option<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+struct TextBlock<'a> {
+    r#type: &'static str,
+    text: &'a str,
+}
+
+impl<'a> CallResult<'a> {
+    /// The result as this revision writes it; the structured JSON is always in it, as
+    /// `structuredContent`, as text, or as both.
+    ///
+    /// Legacy revisions get no `structuredContent` that does not conform to the output schema: the
+    /// TypeScript SDK 1.x checks it even with `isError` and would hide the problems from the model.
+    /// Nor do they have any that is not an object.
+    fn new(
+        revision: Revision,
+        ending: Ending,
+        structured: &'a RawValue,
+        text: Option<&'a str>,
+        meta: Option<&'a RawValue>,
+    ) -> Self {
+        let conforms = ending != Ending::WrongArguments;
+        let sent = revision.is_modern()
+            || (revision.has_structured_results() && conforms && is_object(structured));
+        let json = (text.is_none() || !sent).then_some(structured.get());
+        let blocks = text.into_iter().chain(json);
+        Self {
+            content: blocks.map(|text| TextBlock { r#type: "text", text }).collect(),
+            structured_content: sent.then_some(structured),
+            is_error: ending != Ending::Succeeded,
+            result_type: revision.is_modern().then_some("complete"),
+            meta,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const ENDINGS: [Ending; 3] = [Ending::Succeeded, Ending::ToolFailed, Ending::WrongArguments];
+
+    fn result(revision: Revision, ending: Ending, json: &str, text: Option<&str>) -> Value {
+        let structured: &RawValue = serde_json::from_str(json).unwrap();
+        serde_json::to_value(CallResult::new(revision, ending, structured, text, None)).unwrap()
+    }
+
+    #[test]
+    fn the_structured_result_is_repeated_as_text() {
+        let answer = result(Revision::V2025_06_18, Ending::Succeeded, r#"{"sum": 3}"#, None);
+        assert_eq!(answer["structuredContent"], json!({"sum": 3}));
+        assert_eq!(answer["content"], json!([{"type": "text", "text": "{\"sum\": 3}"}]));
+        assert!(answer.get("resultType").is_none());
+    }
+
+    #[test]
+    fn no_revision_loses_the_structured_result() {
+        for revision in Revision::ALL {
+            for (json, ending) in
+                ["{\"a\":1}", "[1]"].into_iter().flat_map(|j| ENDINGS.map(|e| (j, e)))
+            {
+                let answer = result(revision, ending, json, Some("in words"));
+                let texts: Vec<_> =
+                    answer["content"].as_array().unwrap().iter().map(|b| &b["text"]).collect();
+                assert_eq!(texts[0], "in words");
+                let structured = answer.get("structuredContent").is_some();
+                assert!(structured || texts[1] == json, "{revision}: {answer}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_legacy_client_that_checks_schemas_still_sees_the_problems() {
+        let revision = Revision::V2025_11_25;
+        let answer = result(revision, Ending::WrongArguments, r#"{"error":{}}"#, Some("words"));
+        assert!(answer.get("structuredContent").is_none());
+        assert_eq!(answer["isError"], true);
+        assert_eq!(answer["content"][1]["text"], r#"{"error":{}}"#);
+        let failed = result(revision, Ending::ToolFailed, r#"{"status":"timeout"}"#, None);
+        assert_eq!(failed["structuredContent"]["status"], "timeout");
+        assert_eq!(failed["isError"], true);
+    }
+}

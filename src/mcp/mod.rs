@@ -1,0 +1,131 @@
+//! The Model Context Protocol over HTTP: 2026-07-28 (stateless) and the 2025 revisions (sessions) on
+//! one URL.
+//!
+//! This layer turns bytes into calls of a [`Host`] and its answers into bytes. It holds no state and
+//! decides nothing about who may do what; the production host is the server's state, the conformance
+//! suite puts a host with the suite's own tools behind the same layer. Read `endpoint.rs` first: its
+//! functions are the rungs of the validation ladder in their order (docs/protocol.md).
+//!
+//! It refuses everything malformed with the code and status its revision prescribes, and never
+//! forwards a request that has not passed every rung.
+
+mod batch;
+mod cursor;
+mod endpoint;
+mod era;
+mod failure;
+mod header_params;
+mod headers;
+mod media;
+mod meta;
+mod methods;
+mod options;
+mod params;
+mod respond;
+mod revision;
+mod session;
+mod tool_list;
+mod wire;
+
+#[cfg(test)]
+mod test_host;
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::sync::Arc;
+
+use actix_web::http::header::HeaderMap;
+use serde_json::value::RawValue;
+use ultimate_mcp_actors::deadline::Deadline;
+use ultimate_mcp_actors::ids::SessionId;
+
+pub use endpoint::{Endpoint, Identity};
+pub use options::McpOptions;
+pub use revision::Revision;
+pub use tool_list::{InvalidTool, ToolList};
+
+use crate::error::ApiError;
+use crate::origin::Origin;
+use crate::tools::ToolOutput;
+
+/// What stands behind the protocol: callers, tools, sessions.
+///
+/// Futures run on the connection's thread and need not be `Send`.
+pub trait Host: Send + Sync + 'static {
+    /// A verified caller; this layer only carries it.
+    type Caller: Clone + 'static;
+
+    /// Rung 2: who sends this request? Called for every request before anything else is looked at.
+    ///
+    /// # Errors
+    /// `Unauthenticated` (401), or what keeps the host from knowing (503).
+    fn authenticate(
+        &self,
+        headers: &HeaderMap,
+        origin: &Origin,
+    ) -> impl Future<Output = Result<Self::Caller, ApiError>>;
+
+    /// The tools this caller may call.
+    fn tools(&self, caller: &Self::Caller) -> Arc<ToolList>;
+
+    /// Runs a tool and ends by the deadline. Permission is checked before arguments are looked at.
+    ///
+    /// A client of 2026-07-28 that hangs up cancels its call: the future is then *dropped*, at any await
+    /// point, and the host must still record an outcome. Calls of legacy sessions run on.
+    ///
+    /// # Errors
+    /// `UnknownTool` and `Forbidden` (with all scopes) when the caller may not; `InvalidArguments` when
+    /// the arguments do not decode, which the client sees as a result with `isError`; anything else
+    /// becomes a JSON-RPC error.
+    fn call_tool(
+        &self,
+        caller: &Self::Caller,
+        origin: &Origin,
+        name: &str,
+        arguments: &RawValue,
+        deadline: Deadline,
+    ) -> impl Future<Output = Result<ToolOutput, ApiError>>;
+
+    /// Opens a legacy session of this caller.
+    ///
+    /// # Errors
+    /// A cap is reached (429, 503).
+    fn create_session(
+        &self,
+        caller: &Self::Caller,
+        new: NewSession<'_>,
+    ) -> impl Future<Output = Result<SessionId, ApiError>>;
+
+    /// The revision of this session, and a sign of life for it; `None` when it is unknown, expired or
+    /// another caller's: the three must look the same.
+    ///
+    /// # Errors
+    /// The host cannot tell now.
+    fn touch_session(
+        &self,
+        caller: &Self::Caller,
+        id: &SessionId,
+    ) -> impl Future<Output = Result<Option<Revision>, ApiError>>;
+
+    /// Ends a session; `false` when [`Host::touch_session`] would find none.
+    ///
+    /// # Errors
+    /// The host cannot tell now.
+    fn remove_session(
+        &self,
+        caller: &Self::Caller,
+        id: &SessionId,
+    ) -> impl Future<Output = Result<bool, ApiError>>;
+}
+
+/// What `initialize` negotiated.
+#[derive(Clone, Copy, Debug)]
+pub struct NewSession<'a> {
+    /// The revision of the session.
+    pub revision: Revision,
+    /// The client's capabilities, a JSON object of at most 16 KiB.
+    pub client_capabilities: &'a RawValue,
+    /// The client's name and version, a JSON object of at most 16 KiB; proves nothing.
+    pub client_info: &'a RawValue,
+}

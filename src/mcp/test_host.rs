@@ -1,0 +1,216 @@
+//! A host for tests: callers by token name, three small tools, sessions in a map.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use garde::Validate;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::value::{RawValue, to_raw_value};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use ultimate_mcp_actors::deadline::Deadline;
+use ultimate_mcp_actors::ids::SessionId;
+
+use super::{Host, NewSession, Revision, ToolList};
+use crate::error::{ApiError, Code};
+use crate::origin::Origin;
+use crate::tools::{Annotations, Effects, ToolDescriptor, ToolOutput, decode};
+
+/// A tool that takes an object and answers one.
+pub fn descriptor(name: &'static str) -> ToolDescriptor {
+    ToolDescriptor {
+        name,
+        title: "A tool",
+        description: "Does something.".to_owned(),
+        input_schema: json!({"type": "object"}),
+        output_schema: json!({"type": "object"}),
+        annotations: Annotations {
+            read_only_hint: true,
+            destructive_hint: false,
+            idempotent_hint: true,
+            open_world_hint: false,
+        },
+        permission: "tools:read",
+        event_type: "data_read",
+        effects: Effects::None,
+    }
+}
+
+#[derive(Deserialize, JsonSchema, Validate)]
+#[serde(deny_unknown_fields)]
+struct AddArgs {
+    #[garde(range(min = -1000, max = 1000))]
+    a: i64,
+    #[garde(range(min = -1000, max = 1000))]
+    b: i64,
+}
+
+/// What the tests look at and steer.
+pub struct TestHost {
+    tools: Arc<ToolList>,
+    viewer_tools: Arc<ToolList>,
+    sessions: Mutex<HashMap<SessionId, (String, Revision)>>,
+    /// Where the last call came from.
+    pub last_origin: Mutex<Option<Origin>>,
+    /// `wait` calls that have begun, that ended, and that were dropped before they ended.
+    pub begun: Notify,
+    pub release: Notify,
+    pub ended: AtomicUsize,
+    pub dropped: Arc<AtomicUsize>,
+}
+
+impl TestHost {
+    pub fn new() -> Self {
+        let mut add = descriptor("add");
+        add.input_schema = json!({
+            "type": "object",
+            "properties": {
+                "a": {"type": "integer", "minimum": -1000, "maximum": 1000},
+                "b": {"type": "integer", "minimum": -1000, "maximum": 1000},
+            },
+            "required": ["a", "b"],
+            "additionalProperties": false,
+        });
+        add.output_schema = json!({"type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"]});
+        let mut routed = descriptor("routed");
+        routed.input_schema = json!({
+            "type": "object",
+            "properties": {"region": {"type": "string", "x-mcp-header": "Region"}},
+        });
+        let mut secret = descriptor("secret");
+        secret.permission = "system:admin";
+        let fail = descriptor("fail");
+        let wait = descriptor("wait");
+        let tools = ToolList::new([&add, &routed, &secret, &fail, &wait]).unwrap();
+        Self {
+            viewer_tools: Arc::new(tools.filter(|name| name != "secret")),
+            tools: Arc::new(tools),
+            sessions: Mutex::default(),
+            last_origin: Mutex::default(),
+            begun: Notify::new(),
+            release: Notify::new(),
+            ended: AtomicUsize::new(0),
+            dropped: Arc::default(),
+        }
+    }
+}
+
+/// Counts a call that goes away before it ends.
+struct Watch(Arc<AtomicUsize>, bool);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if !self.1 {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+}
+
+fn output(structured: Value, is_error: bool) -> ToolOutput {
+    ToolOutput {
+        structured: to_raw_value(&structured).unwrap(),
+        text: None,
+        is_error,
+        audit: serde_json::Map::new(),
+    }
+}
+
+/// What the tool `fail` fails with, by its argument `how`.
+fn failure(how: &str) -> ApiError {
+    match how {
+        "overloaded" => ApiError::new(Code::Overloaded, "full").retry_after(Duration::from_secs(3)),
+        "rate" => ApiError::new(Code::RateLimited, "slow").retry_after(Duration::from_secs(7)),
+        "crashed" => ApiError::new(Code::Crashed, "crashed"),
+        "deadline" => ApiError::new(Code::DeadlineExceeded, "late"),
+        "conflict" => ApiError::new(Code::Conflict, "changed meanwhile"),
+        _ => ApiError::new(Code::Internal, "bland"),
+    }
+}
+
+impl Host for TestHost {
+    type Caller = String;
+
+    async fn authenticate(&self, headers: &HeaderMap, _: &Origin) -> Result<String, ApiError> {
+        let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        match token.and_then(|token| token.strip_prefix("Bearer ")) {
+            Some(name @ ("ada" | "bob" | "viewer")) => Ok(name.to_owned()),
+            _ => Err(ApiError::new(Code::Unauthenticated, "send a valid bearer token")),
+        }
+    }
+
+    fn tools(&self, caller: &String) -> Arc<ToolList> {
+        match caller.as_str() {
+            "viewer" => Arc::clone(&self.viewer_tools),
+            _ => Arc::clone(&self.tools),
+        }
+    }
+
+    async fn call_tool(
+        &self,
+        caller: &String,
+        origin: &Origin,
+        name: &str,
+        arguments: &RawValue,
+        _: Deadline,
+    ) -> Result<ToolOutput, ApiError> {
+        *self.last_origin.lock().unwrap() = Some(origin.clone());
+        match name {
+            "add" => {
+                let args: AddArgs = decode(arguments.get())?;
+                Ok(output(json!({"sum": args.a + args.b}), false))
+            }
+            "routed" => Ok(output(json!({}), false)),
+            "secret" if caller == "viewer" => {
+                let mut error = ApiError::new(Code::Forbidden, "needs system:admin");
+                error.scopes = vec!["system:admin".to_owned()];
+                Err(error)
+            }
+            "secret" => Ok(output(json!({"error": {"code": "broken"}}), true)),
+            "fail" => {
+                let arguments: Value = serde_json::from_str(arguments.get()).unwrap();
+                match arguments["how"].as_str().unwrap_or("") {
+                    "panic" => panic!("as asked"),
+                    how => Err(failure(how)),
+                }
+            }
+            "wait" => {
+                let mut watch = Watch(Arc::clone(&self.dropped), false);
+                self.begun.notify_one();
+                self.release.notified().await;
+                watch.1 = true;
+                self.ended.fetch_add(1, Ordering::SeqCst);
+                Ok(output(json!({}), false))
+            }
+            _ => Err(ApiError::new(Code::UnknownTool, format!("no tool {name:?}"))),
+        }
+    }
+
+    async fn create_session(
+        &self,
+        caller: &String,
+        new: NewSession<'_>,
+    ) -> Result<SessionId, ApiError> {
+        let id = SessionId::parse(&uuid::Uuid::new_v4().to_string()).unwrap();
+        self.sessions.lock().unwrap().insert(id.clone(), (caller.clone(), new.revision));
+        Ok(id)
+    }
+
+    async fn touch_session(
+        &self,
+        caller: &String,
+        id: &SessionId,
+    ) -> Result<Option<Revision>, ApiError> {
+        let sessions = self.sessions.lock().unwrap();
+        Ok(sessions.get(id).filter(|(owner, _)| owner == caller).map(|(_, revision)| *revision))
+    }
+
+    async fn remove_session(&self, caller: &String, id: &SessionId) -> Result<bool, ApiError> {
+        let mut sessions = self.sessions.lock().unwrap();
+        let owned = sessions.get(id).is_some_and(|(owner, _)| owner == caller);
+        Ok(owned && sessions.remove(id).is_some())
+    }
+}

@@ -1,0 +1,111 @@
+//! Where a call comes from: what the audit writes down beside the caller.
+//!
+//! Made once per request at the border (HTTP, later WebSocket and stdio), moved with the call. Nothing
+//! in it is proof of anything; only a [`crate::auth::Caller`] is.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::USER_AGENT;
+use ultimate_mcp_actors::ids::SessionId;
+
+use crate::http::{RequestContext, RequestId};
+use crate::telemetry::TraceParent;
+
+/// Longest user agent that is kept, in characters; the rest is cut.
+const USER_AGENT_CHARS_MAX: usize = 256;
+
+/// The way a call came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// `POST /mcp`.
+    McpHttp,
+    /// `/api/v1/…`.
+    Rest,
+}
+
+impl Transport {
+    /// The name in audit details, metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Transport::McpHttp => "mcp_http",
+            Transport::Rest => "rest",
+        }
+    }
+}
+
+/// Where a call comes from.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The request, as in `X-Request-Id`.
+    pub request_id: RequestId,
+    /// The peer's address; `None` when the transport has none.
+    pub ip: Option<IpAddr>,
+    /// The client's own description of itself, cut to 256 characters without control characters.
+    pub user_agent: Option<Arc<str>>,
+    /// The legacy MCP session, once it is known to exist and to be the caller's.
+    pub session_id: Option<SessionId>,
+    /// The client's trace (W3C Trace Context), from `_meta` or the header.
+    pub trace: Option<TraceParent>,
+    /// The way in.
+    pub transport: Transport,
+}
+
+impl Origin {
+    /// Reads the origin of an HTTP request that passed the edge ([`crate::http::edge`]).
+    pub fn of(request: &HttpRequest, transport: Transport) -> Self {
+        let context = RequestContext::of(request);
+        let user_agent = request
+            .headers()
+            .get(USER_AGENT)
+            .map(|value| printable(&String::from_utf8_lossy(value.as_bytes())));
+        Self {
+            request_id: context.request_id,
+            ip: request.peer_addr().map(|address| address.ip()),
+            user_agent,
+            session_id: None,
+            trace: context.trace,
+            transport,
+        }
+    }
+
+    /// The trace id in 32 hex digits, when the client sent a valid `traceparent`.
+    pub fn trace_id(&self) -> Option<String> {
+        self.trace.map(|trace| trace.trace_id())
+    }
+
+    /// The client's `traceparent` as it goes out again on calls we make for it.
+    pub fn traceparent(&self) -> Option<String> {
+        self.trace.map(|trace| trace.to_string())
+    }
+}
+
+/// A text that cannot break a log line.
+fn printable(text: &str) -> Arc<str> {
+    if text.len() <= USER_AGENT_CHARS_MAX && !text.chars().any(char::is_control) {
+        return text.into();
+    }
+    let clean: String = text
+        .chars()
+        .take(USER_AGENT_CHARS_MAX)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
+    clean.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn a_user_agent_cannot_break_a_log_line_or_fill_it() {
+        let request =
+            TestRequest::default().insert_header((USER_AGENT, "x".repeat(5000))).to_http_request();
+        let origin = Origin::of(&request, Transport::Rest);
+        assert_eq!(origin.user_agent.unwrap().len(), USER_AGENT_CHARS_MAX);
+        assert_eq!(&*printable("a\u{1b}[31mb"), "a\u{fffd}[31mb");
+    }
+}

@@ -1,0 +1,45 @@
+//! What the tools' tests share: a permit, a way to call a tool by JSON.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+use ultimate_mcp_actors::deadline::Deadline;
+
+use super::{Tool, ToolCall, ToolOutput};
+use crate::admission::{Permit, RunCaps};
+use crate::error::ApiError;
+
+/// Caps of an ordinary developer.
+pub fn caps() -> RunCaps {
+    RunCaps {
+        timeout_seconds_max: 60.0,
+        memory_mb_max: 1024,
+        pids_max: 256,
+        output_kb_max: 8192,
+        disk_mb_max: 512,
+        cpu_max: 2.0,
+    }
+}
+
+/// Calls a tool with these arguments, as `ada` with [`caps`].
+pub async fn call(tool: &dyn Tool, arguments: Value) -> Result<ToolOutput, ApiError> {
+    let permit = Permit::for_tests("ada", tool.descriptor().name, caps());
+    let arguments = RawValue::from_string(arguments.to_string()).unwrap();
+    let deadline = Deadline::after(Duration::from_secs(60));
+    tool.call(ToolCall { permit: &permit, arguments: &arguments, deadline }).await
+}
+
+/// The structured result of a call that must succeed.
+pub async fn result(tool: &dyn Tool, arguments: Value) -> Value {
+    let output = call(tool, arguments).await.unwrap();
+    serde_json::from_str(output.structured.get()).unwrap()
+}
+
+/// What a call that must be refused says, one line per problem.
+pub async fn refusal(tool: &dyn Tool, arguments: Value) -> String {
+    let error = call(tool, arguments.clone()).await.expect_err(&arguments.to_string());
+    assert_eq!(error.code.slug(), "invalid_arguments", "{arguments}: {error}");
+    assert!(!error.problems.is_empty(), "{arguments}: no path in {error}");
+    error.public
+}

@@ -1,0 +1,102 @@
+//! The life of one `tools/call`, whatever its transport: HTTP, REST and, later, WebSocket, workflows
+//! and jobs all enter here. There is no second path with fewer checks.
+//!
+//! authenticated caller → admission → intent in the audit → run within the deadline → outcome in the
+//! audit → answer. Admission is a look at snapshots in memory, so the intent already states its
+//! verdict: an admitted call is an intent and an outcome, a refused one a single event.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Instant;
+
+use futures_util::FutureExt;
+use serde_json::value::RawValue;
+use ultimate_mcp_actors::deadline::Deadline;
+
+use crate::admission::Permit;
+use crate::auth::Caller;
+use crate::error::{ApiError, Code};
+use crate::origin::Origin;
+use crate::record::Record;
+use crate::state::AppState;
+use crate::tools::{Effects, Tool, ToolCall, ToolOutput};
+
+/// Runs one tool for one verified caller and answers only after the outcome is durable.
+///
+/// # Errors
+/// Unknown tool, refusal, wrong arguments, a part of the engine that is down, the deadline. A tool
+/// that ran and failed is an `Ok` with `is_error`.
+pub async fn tools_call(
+    state: &AppState,
+    caller: &Caller,
+    origin: &Origin,
+    name: &str,
+    arguments: &RawValue,
+    deadline: Deadline,
+) -> Result<ToolOutput, ApiError> {
+    let record = Record::of_tool(&state.engine.audit, caller, origin, name);
+    let Some(tool) = state.registry.get(name) else {
+        let refusal = ApiError::new(Code::UnknownTool, format!("unknown tool: {}", clip(name)));
+        return Err(record.refused(refusal, deadline).await);
+    };
+    let descriptor = tool.descriptor();
+    let permit = match state.admission.admit(caller, descriptor, record.call_id()) {
+        Ok(permit) => permit,
+        Err(refusal) => return Err(record.refused(refusal, deadline).await),
+    };
+    let record = record.kind(descriptor.event_type);
+
+    let started = Instant::now();
+    let run = async {
+        let open = record.open();
+        let result = run(tool, &permit, arguments, deadline).await;
+        state.metrics.tool_finished(descriptor.name, status(&result), started.elapsed());
+        open.close((&result).into(), started.elapsed()).await?;
+        result
+    };
+    match descriptor.effects {
+        // The intent must be durable before anything can happen.
+        Effects::Durable => {
+            record.intent(deadline).await?;
+            run.await
+        }
+        // Nothing can happen: intent and outcome may share one commit; both are awaited.
+        Effects::None => {
+            let (intent, result) = futures_util::join!(record.intent(deadline), run);
+            intent.and(result)
+        }
+    }
+}
+
+/// Runs the tool within its deadline; a panic becomes an error to this caller alone.
+async fn run(
+    tool: &dyn Tool,
+    permit: &Permit,
+    arguments: &RawValue,
+    deadline: Deadline,
+) -> Result<ToolOutput, ApiError> {
+    let call = AssertUnwindSafe(tool.call(ToolCall { permit, arguments, deadline })).catch_unwind();
+    match tokio::time::timeout_at(deadline.instant(), call).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_panic)) => {
+            Err(ApiError::new(Code::Crashed, "the tool crashed; whether it had effects is unknown"))
+        }
+        Err(_elapsed) => Err(ApiError::new(
+            Code::DeadlineExceeded,
+            "the call did not finish by its deadline; whether it had effects is unknown",
+        )),
+    }
+}
+
+/// How a call ended, for metrics.
+fn status(result: &Result<ToolOutput, ApiError>) -> &'static str {
+    match result {
+        Ok(output) if output.is_error => "tool_error",
+        Ok(_) => "ok",
+        Err(error) => error.code.slug(),
+    }
+}
+
+/// Names come from clients: bounded before they reach a message.
+fn clip(name: &str) -> String {
+    name.chars().take(64).collect()
+}

@@ -1,0 +1,62 @@
+"""Drives the server with the official Python client: drive.py URL TOKEN MODE -> one JSON line.
+
+MODE is `auto` (2026-07-28) or `legacy` (2025-11-25). The client itself checks structured results
+against the output schemas that tools/list gave it.
+"""
+
+import asyncio
+import json
+import sys
+
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared._httpx_utils import create_mcp_http_client
+
+
+async def main(url: str, token: str, mode: str) -> None:
+    http = create_mcp_http_client(headers={"Authorization": f"Bearer {token}"})
+    async with http, Client(streamable_http_client(url, http_client=http), mode=mode) as client:
+        tools, cursor = [], None
+        while True:
+            page = await client.list_tools(cursor=cursor)
+            tools += page.tools
+            cursor = page.next_cursor
+            if not cursor:
+                break
+        ran = await client.call_tool("execute_code", {"code": "print(6*7)", "language": "python"})
+        wrong = await client.call_tool("execute_code", {"code": "print(1)", "timeout_seconds": 9000})
+        lint = await client.call_tool("lint_code", {"code": "import os\ndef f(a):\n  return a\n"})
+        await client.call_tool(
+            "graph_upsert",
+            {
+                "nodes": [
+                    {"key": f"{mode}:ada", "labels": ["Person"], "properties": {"name": "Ada"}},
+                    {"key": f"{mode}:engine", "labels": ["Machine"], "properties": {"parts": 25000}},
+                ],
+                "relationships": [
+                    {"start": f"{mode}:ada", "end": f"{mode}:engine", "type": "DESCRIBED", "properties": {}}
+                ],
+            },
+        )
+        rows = await client.call_tool(
+            "graph_query",
+            {
+                "cypher": "MATCH (p:Person {key: $key})-[:DESCRIBED]->(m) RETURN p.name AS who, m.parts AS parts",
+                "parameters": {"key": f"{mode}:ada"},
+            },
+        )
+        print(
+            json.dumps(
+                {
+                    "version": client.protocol_version,
+                    "tools": [t.name for t in tools],
+                    "ran": ran.structured_content,
+                    "wrong": {"is_error": wrong.is_error, "text": wrong.content[0].text},
+                    "lint": lint.structured_content,
+                    "rows": rows.structured_content,
+                }
+            )
+        )
+
+
+asyncio.run(main(*sys.argv[1:4]))
