@@ -6,6 +6,7 @@
 use std::fmt;
 
 use crate::fault::{Classify, Kind, Retry};
+use crate::supervision::{AskError, SpawnError};
 
 /// How many offenders an error message lists before it only counts.
 const LISTED_MAX: usize = 20;
@@ -163,6 +164,12 @@ pub enum GraphError {
         /// The panic's message, for the log only.
         detail: String,
     },
+    /// The actor did not take or answer the request.
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    /// The actor could not be started.
+    #[error("the graph could not be started")]
+    Spawn(#[source] SpawnError),
     /// The engine failed: storage, input and output, or damaged data.
     #[error("graph engine failure: {detail}")]
     Engine {
@@ -220,6 +227,8 @@ impl Classify for GraphError {
             Self::Unavailable(_) => Kind::Unavailable,
             Self::Crashed { .. } => Kind::Crashed,
             Self::Engine { .. } => Kind::Internal,
+            Self::Ask(error) => error.kind(),
+            Self::Spawn(error) => error.kind(),
         }
     }
 
@@ -233,6 +242,7 @@ impl Classify for GraphError {
             Self::WriteTimeout { started: true } | Self::Crashed { wrote: true, .. } => {
                 Retry::Unsafe
             }
+            Self::Ask(error) => error.retry(),
             other => default_retry(other.kind()),
         }
     }

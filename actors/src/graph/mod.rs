@@ -5,18 +5,23 @@
 //! and held to limits ([`cypher`]), parsed, its syntax tree shown to only read, and then run in a
 //! transaction that cannot write.
 
+mod actor;
 pub mod batch;
 pub mod cypher;
 pub mod embedded;
 pub mod error;
+mod handle;
 pub mod model;
 pub mod options;
 pub mod property;
 mod store;
+#[cfg(test)]
+mod tests;
 pub mod transfer;
 
 pub use cypher::COMMON_SUBSET;
 pub use embedded::EmbeddedGraph;
 pub use error::GraphError;
+pub use handle::GraphHandle;
 pub use options::GraphOptions;
 pub use store::{Answer, GraphStore};

@@ -1,17 +1,18 @@
 //! What an operator may set about the graph. Read from the configuration's section `graph`.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::bounds::mistakes;
+use crate::supervision::InvalidOption;
 
 /// Limits and sizes of the graph. Every field has a default; unknown fields are refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GraphOptions {
-    /// File of the embedded graph; relative paths start at the data directory. `None` keeps the
-    /// graph in memory only, for tests.
-    pub file: Option<PathBuf>,
+    /// Requests accepted and not yet answered, by the actor; more are refused as overloaded.
+    pub mailbox: usize,
     /// Threads that run queries at once (1 to 64). Queries read a snapshot and do not block each other.
     pub reader_threads: usize,
     /// Requests that may wait for a thread before new ones are refused as overloaded.
@@ -60,7 +61,7 @@ pub struct GraphOptions {
 impl Default for GraphOptions {
     fn default() -> Self {
         Self {
-            file: Some(PathBuf::from("graph.mars")),
+            mailbox: 128,
             reader_threads: 2,
             waiting_max: 64,
             stack_mb: 16,
@@ -96,29 +97,31 @@ impl GraphOptions {
         Duration::from_millis(self.write_timeout_ms)
     }
 
-    /// Every value that cannot work, as `field: problem`; empty when all is well.
-    pub fn problems(&self) -> Vec<String> {
-        let ranges: [(&str, u64, u64, u64); 14] = [
-            ("reader_threads", self.reader_threads as u64, 1, 64),
-            ("waiting_max", self.waiting_max as u64, 1, 100_000),
-            ("stack_mb", self.stack_mb as u64, 16, 1_024),
-            ("query_timeout_ms", self.query_timeout_ms, 10, 600_000),
-            ("write_timeout_ms", self.write_timeout_ms, 10, 600_000),
-            ("rows_max", self.rows_max as u64, 1, 1_000_000),
-            ("rows_default", self.rows_default as u64, 1, self.rows_max as u64),
-            ("intermediate_rows_max", self.intermediate_rows_max as u64, 1, 10_000_000),
-            ("collected_rows_max", self.collected_rows_max as u64, 1, 100_000),
-            ("unwound_rows_max", self.unwound_rows_max as u64, 1, 100_000),
-            ("intermediate_values_max", self.intermediate_values_max, 1, 1_000_000_000),
-            ("result_bytes_max", self.result_bytes_max as u64, 1_024, 1 << 30),
-            ("batch_max", self.batch_max as u64, 1, 100_000),
-            ("list_items_max", self.list_items_max as u64, 1, 100_000),
-        ];
-        ranges
-            .iter()
-            .filter(|(_, value, low, high)| value < low || value > high)
-            .map(|(name, value, low, high)| format!("{name}: {value} is not in {low} to {high}"))
-            .collect()
+    /// Every value out of range, with its key below `graph`.
+    pub fn mistakes(&self) -> Vec<InvalidOption> {
+        mistakes([
+            ("mailbox", self.mailbox as u64, 1..=65_536),
+            ("reader_threads", self.reader_threads as u64, 1..=64),
+            ("waiting_max", self.waiting_max as u64, 1..=65_536),
+            ("stack_mb", self.stack_mb as u64, 16..=1_024),
+            ("query_timeout_ms", self.query_timeout_ms, 10..=600_000),
+            ("write_timeout_ms", self.write_timeout_ms, 10..=600_000),
+            ("rows_max", self.rows_max as u64, 1..=1_000_000),
+            ("rows_default", self.rows_default as u64, 1..=self.rows_max as u64),
+            ("result_bytes_max", self.result_bytes_max as u64, 1_024..=1 << 30),
+            ("intermediate_rows_max", self.intermediate_rows_max as u64, 1..=10_000_000),
+            ("collected_rows_max", self.collected_rows_max as u64, 1..=100_000),
+            ("unwound_rows_max", self.unwound_rows_max as u64, 1..=100_000),
+            ("intermediate_values_max", self.intermediate_values_max, 1..=1_000_000_000),
+            ("expansions_max", self.expansions_max, 1..=1_000_000_000),
+            ("memory_growth_mb_max", self.memory_growth_mb_max, 16..=1 << 20),
+            ("stuck_threads_max", self.stuck_threads_max as u64, 0..=64),
+            ("parameter_bytes_max", self.parameter_bytes_max as u64, 1_024..=16 << 20),
+            ("batch_max", self.batch_max as u64, 1..=100_000),
+            ("properties_max", self.properties_max as u64, 1..=1_024),
+            ("property_bytes_max", self.property_bytes_max as u64, 1_024..=1 << 20),
+            ("list_items_max", self.list_items_max as u64, 1..=100_000),
+        ])
     }
 }
 
@@ -130,8 +133,9 @@ mod tests {
     fn an_unknown_option_is_refused_and_the_defaults_are_sound() {
         assert!(serde_json::from_str::<GraphOptions>(r#"{"rows_maximum": 5}"#).is_err());
         assert_eq!(serde_json::from_str::<GraphOptions>("{}").unwrap(), GraphOptions::default());
-        assert_eq!(GraphOptions::default().problems(), Vec::<String>::new());
+        assert_eq!(GraphOptions::default().mistakes(), []);
         let wrong = GraphOptions { stack_mb: 1, rows_default: 20_000, ..GraphOptions::default() };
-        assert_eq!(wrong.problems().len(), 2, "{:?}", wrong.problems());
+        let keys: Vec<_> = wrong.mistakes().into_iter().map(|mistake| mistake.key).collect();
+        assert_eq!(keys, ["stack_mb", "rows_default"]);
     }
 }

@@ -16,8 +16,7 @@ const CHILD: &str = "ULTIMATE_MCP_TEST_GRAPH_CHILD";
 const ROUNDS: usize = 6;
 
 fn open(file: &Path) -> EmbeddedGraph {
-    let options = GraphOptions { file: Some(file.to_owned()), ..GraphOptions::default() };
-    EmbeddedGraph::open(options).unwrap()
+    EmbeddedGraph::open(Some(file), GraphOptions::default()).unwrap()
 }
 
 /// Starts this binary again, running only `test` with the file named.

@@ -10,12 +10,12 @@ use ultimate_mcp_actors::graph::{EmbeddedGraph, GraphError, GraphOptions, GraphS
 use super::durability::{child, is_child};
 use super::fixture::{embedded, soon};
 
-fn options(file: &std::path::Path) -> GraphOptions {
-    GraphOptions { file: Some(file.to_owned()), ..GraphOptions::default() }
+fn open(file: &std::path::Path) -> Result<EmbeddedGraph, GraphError> {
+    EmbeddedGraph::open(Some(file), GraphOptions::default())
 }
 
 fn refused(file: &std::path::Path) -> GraphError {
-    match EmbeddedGraph::open(options(file)) {
+    match open(file) {
         Ok(_) => panic!("{} was opened", file.display()),
         Err(error) => error,
     }
@@ -27,7 +27,7 @@ async fn a_reopened_file_holds_the_same_graph() {
     let before = fixture.digest().await;
     let (folder, file) = (fixture.folder, "graph.mars");
     drop(fixture.store);
-    let store = EmbeddedGraph::open(options(&folder.path().join(file))).unwrap();
+    let store = open(&folder.path().join(file)).unwrap();
     let report = store.export(Box::new(std::io::sink())).await.unwrap();
     assert_eq!(report.sha256, before);
 }
@@ -36,7 +36,7 @@ async fn a_reopened_file_holds_the_same_graph() {
 #[test]
 fn child_holds_the_file() {
     let Some(file) = is_child() else { return };
-    let _store = EmbeddedGraph::open(options(&file)).unwrap();
+    let _store = open(&file).unwrap();
     writeln!(std::io::stdout(), "open").unwrap();
     let _ = std::io::stdin().read(&mut [0]);
 }
@@ -53,7 +53,7 @@ fn a_second_process_is_told_that_the_file_is_in_use() {
     assert!(error.public().contains("another process"), "{error}");
     drop(child.stdin.take());
     child.wait().unwrap();
-    assert!(EmbeddedGraph::open(options(&file)).is_ok());
+    assert!(open(&file).is_ok());
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn a_damaged_file_is_an_error_and_never_a_panic() {
         ),
     ] {
         std::fs::write(&path, bytes).unwrap();
-        match EmbeddedGraph::open(options(&path)) {
+        match open(&path) {
             Err(error) => assert_eq!(error.kind(), Kind::Unavailable, "{name}: {error:?}"),
             Ok(store) => {
                 opened += 1;

@@ -27,12 +27,12 @@ pub fn stores() -> Vec<Fixture> {
 pub fn embedded(options: GraphOptions) -> Fixture {
     let folder = TempDir::new().unwrap();
     let options = GraphOptions {
-        file: Some(folder.path().join("graph.mars")),
         // The tests beside this one grow the process too.
-        memory_growth_mb_max: u64::MAX >> 20,
+        memory_growth_mb_max: 1 << 20,
         ..options
     };
-    let store = Arc::new(EmbeddedGraph::open(options).unwrap());
+    let file = folder.path().join("graph.mars");
+    let store = Arc::new(EmbeddedGraph::open(Some(&file), options).unwrap());
     Fixture { name: "embedded", store, folder }
 }
 

@@ -230,9 +230,8 @@ async fn a_full_queue_refuses_and_recovers() {
 #[tokio::test]
 async fn child_eats_memory() {
     let Some(file) = is_child() else { return };
-    let options =
-        GraphOptions { file: Some(file), memory_growth_mb_max: 64, ..GraphOptions::default() };
-    let store = EmbeddedGraph::open(options).unwrap();
+    let options = GraphOptions { memory_growth_mb_max: 64, ..GraphOptions::default() };
+    let store = EmbeddedGraph::open(Some(&file), options).unwrap();
     for from in [0, 1_000] {
         let nodes: Vec<_> = (from..from + 1_000)
             .map(|i| json!({ "key": format!("n{i}"), "labels": ["N"], "properties": { "i": i } }))

@@ -12,6 +12,7 @@ mod value;
 mod write;
 
 use std::io::{BufRead, Write};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -46,6 +47,7 @@ pub struct EmbeddedGraph {
 
 /// What jobs hold on to.
 struct Shared {
+    file: Option<PathBuf>,
     options: GraphOptions,
     engine: RwLock<Option<Arc<Engine>>>,
     generation: AtomicU64,
@@ -54,16 +56,17 @@ struct Shared {
 }
 
 impl EmbeddedGraph {
-    /// Opens the graph and starts its threads. Blocks for milliseconds, longer after a crash.
+    /// Opens the graph in `file`, or an empty one in memory, and starts its threads. Blocks for
+    /// milliseconds, longer after a crash.
     ///
     /// # Errors
     /// [`GraphError::Unavailable`] when the file is in use, damaged or unreadable;
     /// [`GraphError::Invalid`] for options out of range.
-    pub fn open(options: GraphOptions) -> Result<Self, GraphError> {
-        if let Some(problem) = options.problems().into_iter().next() {
-            return Err(GraphError::invalid("graph", problem));
+    pub fn open(file: Option<&Path>, options: GraphOptions) -> Result<Self, GraphError> {
+        if let Some(mistake) = options.mistakes().into_iter().next() {
+            return Err(GraphError::invalid(format!("graph.{}", mistake.key), mistake.message));
         }
-        let engine = Engine::open(options.file.as_deref())?;
+        let engine = Engine::open(file)?;
         let size = PoolSize {
             name: "graph-read",
             threads: options.reader_threads,
@@ -87,6 +90,7 @@ impl EmbeddedGraph {
         let writer = Pool::start(size).map_err(started)?;
         let probe = Pool::start(PoolSize { name: "graph-probe", ..size }).map_err(started)?;
         let shared = Arc::new(Shared {
+            file: file.map(Path::to_owned),
             options,
             engine: RwLock::new(Some(Arc::new(engine))),
             generation: AtomicU64::new(0),
@@ -169,7 +173,7 @@ impl Shared {
         let mut slot = self.engine.write().unwrap_or_else(PoisonError::into_inner);
         let suspect = self.suspect.load(Ordering::Acquire);
         if let Some(engine) = slot.as_ref() {
-            if !suspect || self.options.file.is_none() {
+            if !suspect || self.file.is_none() {
                 self.suspect.store(false, Ordering::Release);
                 return Ok(Arc::clone(engine));
             }
@@ -180,7 +184,7 @@ impl Shared {
             }
         }
         *slot = None;
-        let engine = Arc::new(Engine::open(self.options.file.as_deref())?);
+        let engine = Arc::new(Engine::open(self.file.as_deref())?);
         *slot = Some(Arc::clone(&engine));
         self.suspect.store(false, Ordering::Release);
         Ok(engine)
