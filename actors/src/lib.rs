@@ -11,6 +11,7 @@ pub mod deadline;
 pub mod engine;
 pub mod execution;
 pub mod fault;
+pub mod graph;
 pub mod ids;
 pub mod resilience;
 pub mod sessions;
