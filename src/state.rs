@@ -41,7 +41,7 @@ pub struct AppState {
     /// Permissions and rates.
     pub admission: Admission,
     /// Files that runs left.
-    pub artifacts: Arc<ArtifactStore>,
+    pub artifacts: ArtifactStore,
     /// Counters and histograms of tools.
     pub metrics: Instruments,
     call_max: Duration,
@@ -89,7 +89,7 @@ impl AppState {
         registry: Registry,
         authenticator: Authenticator,
         admission: Admission,
-        artifacts: Arc<ArtifactStore>,
+        artifacts: ArtifactStore,
         metrics: Instruments,
         config: &Config,
     ) -> Result<Self, InvalidTool> {
@@ -202,12 +202,14 @@ impl AppState {
     }
 
     fn cell(&self) -> Dependency {
-        let cell = self.engine.execution.capabilities();
-        let detail: Vec<String> = cell.missing();
-        let status = match (cell.can_isolate, detail.is_empty()) {
-            (false, _) => "unavailable",
-            (true, false) => "degraded",
-            (true, true) => "ready",
+        let Some(cell) = self.engine.execution.capabilities() else {
+            let detail = vec!["the launcher is being started".to_owned()];
+            return Dependency { name: "cell".into(), status: "unavailable", detail };
+        };
+        let (status, detail) = match cell.obstacle() {
+            Some(obstacle) => ("unavailable", vec![obstacle]),
+            None if cell.hard_limits => ("ready", Vec::new()),
+            None => ("degraded", cell.isolation.degraded.clone()),
         };
         Dependency { name: "cell".into(), status, detail }
     }

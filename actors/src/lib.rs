@@ -8,6 +8,8 @@ pub mod authorization;
 mod bounds;
 pub mod cache;
 pub mod deadline;
+pub mod engine;
+pub mod execution;
 pub mod fault;
 pub mod graph;
 pub mod ids;

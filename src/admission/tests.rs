@@ -9,6 +9,7 @@ use serde_json::json;
 use ultimate_mcp_actors::authorization::{DEFAULT_POLICY, Permission, Policy};
 use ultimate_mcp_actors::fault::Retry;
 use ultimate_mcp_actors::ids::CallId;
+use ultimate_mcp_actors::audit::EventType;
 
 use super::*;
 use crate::auth::Caller;
@@ -45,7 +46,7 @@ fn tool(name: &'static str, permission: &'static str) -> ToolDescriptor {
             open_world_hint: false,
         },
         permission,
-        event_type: "data_read",
+        event_type: EventType::DataRead,
         effects: Effects::None,
     }
 }

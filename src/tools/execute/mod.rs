@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ultimate_mcp_actors::ids::ExecutionId;
 use ultimate_mcp_sandbox::spec::{Language, RunReport};
+use ultimate_mcp_actors::audit::EventType;
 
 use super::artifacts::ArtifactStore;
 use super::cell::Cell;
@@ -121,7 +122,7 @@ impl TypedTool for ExecuteCode {
                 open_world_hint: false,
             },
             permission: "tools:execute",
-            event_type: "code_execution",
+            event_type: EventType::CodeExecution,
             effects: Effects::Durable,
         }
     }
