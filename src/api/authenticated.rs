@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use ultimate_mcp_actors::audit::EventType;
 use ultimate_mcp_actors::deadline::Deadline;
 
+use crate::admission::AdminPermit;
 use crate::auth::{Caller, bearer};
 use crate::error::{ApiError, Code};
 use crate::origin::{Origin, Transport};
@@ -105,12 +106,15 @@ impl Authenticated {
         result
     }
 
-    /// Refuses (and records the refusal) unless the caller administers the system. For reads.
+    /// Refuses (and records the refusal) unless the caller administers the system.
     ///
     /// # Errors
-    /// Missing permission.
-    pub async fn require_admin(&self, action: &'static str) -> Result<(), ApiError> {
-        let Err(refusal) = self.state.admission.admit_admin(&self.caller) else { return Ok(()) };
+    /// Missing permission, or too many operations a minute.
+    pub async fn require_admin(&self, action: &'static str) -> Result<AdminPermit, ApiError> {
+        let refusal = match self.state.admission.admit_admin(&self.caller) {
+            Ok(permit) => return Ok(permit),
+            Err(refusal) => refusal,
+        };
         let audit = &self.state.engine.audit;
         let kind = EventType::AuthzDenied;
         let record = Record::of_action(audit, &self.caller, &self.origin, action, kind);
