@@ -18,9 +18,9 @@ use crate::auth::{Authenticator, Caller, bearer};
 use crate::config::Config;
 use crate::error::{ApiError, Code};
 use crate::instruments::Instruments;
+use crate::mcp::{InvalidTool, ToolList};
 use crate::origin::Origin;
 use crate::record::described;
-use crate::mcp::{InvalidTool, ToolList};
 use crate::tools::Registry;
 use crate::tools::artifacts::ArtifactStore;
 
@@ -123,7 +123,8 @@ impl AppState {
     /// 401, or 400 for a malformed header.
     pub fn authenticate(&self, headers: &HeaderMap, origin: &Origin) -> Result<Caller, ApiError> {
         let standing = self.engine.authorization.snapshot();
-        let verified = bearer(headers).and_then(|token| self.authenticator.verify(token, &*standing));
+        let verified =
+            bearer(headers).and_then(|token| self.authenticator.verify(token, &*standing));
         verified.map_err(|error| {
             let mut event = described(origin, "authenticate", EventType::AuthFailure);
             event.success = Some(false);
@@ -140,7 +141,10 @@ impl AppState {
         let audit = self.engine.audit.clone();
         actix_rt::spawn(async move {
             if let Err(error) = audit.append_deferred(event, Deadline::after(NOTE_MAX)).await {
-                tracing::error!(error = &error as &dyn std::error::Error, "an event was not recorded");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "an event was not recorded"
+                );
             }
         });
     }

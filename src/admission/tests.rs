@@ -6,10 +6,10 @@ use std::time::Duration;
 use governor::clock::FakeRelativeClock;
 use proptest::prelude::*;
 use serde_json::json;
+use ultimate_mcp_actors::audit::EventType;
 use ultimate_mcp_actors::authorization::{DEFAULT_POLICY, Permission, Policy};
 use ultimate_mcp_actors::fault::Retry;
 use ultimate_mcp_actors::ids::CallId;
-use ultimate_mcp_actors::audit::EventType;
 
 use super::*;
 use crate::auth::Caller;

@@ -93,7 +93,8 @@ impl Authenticated {
     {
         let deadline = self.deadline();
         let audit = &self.state.engine.audit;
-        let record = Record::of_action(audit, &self.caller, &self.origin, action, kind).on(resource);
+        let record =
+            Record::of_action(audit, &self.caller, &self.origin, action, kind).on(resource);
         record.intent(deadline).await?;
         let open = record.open();
         let started = Instant::now();

@@ -74,11 +74,13 @@ async fn change(
         Change::Assign => {
             auth.state.admission.may_grant(&admin, std::slice::from_ref(&role))?;
             let work = |deadline| store.assign_role(&user, &role, auth.caller.id(), deadline);
-            auth.on_own(action, kind, resource, details, |d| async move { Ok(work(d).await?) }).await?;
+            auth.on_own(action, kind, resource, details, |d| async move { Ok(work(d).await?) })
+                .await?;
         }
         Change::Remove => {
             let work = |deadline| store.remove_role(&user, &role, deadline);
-            auth.on_own(action, kind, resource, details, |d| async move { Ok(work(d).await?) }).await?;
+            auth.on_own(action, kind, resource, details, |d| async move { Ok(work(d).await?) })
+                .await?;
         }
     }
     answer(&auth, &user)
@@ -93,6 +95,9 @@ fn answer(auth: &Authenticated, user: &CallerId) -> Result<HttpResponse, ApiErro
 fn user_id(text: &str) -> Result<CallerId, ApiError> {
     CallerId::parse(text).map_err(|error| {
         debug_assert!(NAME_BYTES_MAX >= ultimate_mcp_actors::ids::ID_BYTES_MAX);
-        ApiError::invalid_arguments(vec![Problem { path: "user_id".into(), problem: error.to_string() }])
+        ApiError::invalid_arguments(vec![Problem {
+            path: "user_id".into(),
+            problem: error.to_string(),
+        }])
     })
 }

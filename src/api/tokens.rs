@@ -83,16 +83,25 @@ pub async fn refresh(auth: Authenticated, body: Body) -> Result<HttpResponse, Ap
     let details = Map::new();
     let resource = format!("user:{}", auth.caller.id());
     let issued = auth
-        .on_own("auth/refresh", EventType::TokenValidation, resource, details, |deadline| async move {
-            let standing = store.snapshot();
-            let new = authenticator.refresh(shown, body.roles, &*standing)?;
-            let until = new.replaced_expires_at;
-            let first = store.revoke_token(&new.replaced_jti, until, deadline).await?;
-            match first {
-                true => Ok(new.issued),
-                false => Err(ApiError::new(Code::Conflict, "the token was refreshed or revoked meanwhile")),
-            }
-        })
+        .on_own(
+            "auth/refresh",
+            EventType::TokenValidation,
+            resource,
+            details,
+            |deadline| async move {
+                let standing = store.snapshot();
+                let new = authenticator.refresh(shown, body.roles, &*standing)?;
+                let until = new.replaced_expires_at;
+                let first = store.revoke_token(&new.replaced_jti, until, deadline).await?;
+                match first {
+                    true => Ok(new.issued),
+                    false => Err(ApiError::new(
+                        Code::Conflict,
+                        "the token was refreshed or revoked meanwhile",
+                    )),
+                }
+            },
+        )
         .await?;
     Ok(token(&issued))
 }

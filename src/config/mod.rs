@@ -23,6 +23,7 @@ use ultimate_mcp_actors::audit::AuditOptions;
 use ultimate_mcp_actors::authorization::AuthorizationOptions;
 use ultimate_mcp_actors::cache::CacheOptions;
 use ultimate_mcp_actors::execution::ExecutionOptions;
+use ultimate_mcp_actors::graph::GraphOptions;
 use ultimate_mcp_actors::sessions::SessionsOptions;
 use ultimate_mcp_actors::supervision::SupervisionOptions;
 
@@ -56,6 +57,9 @@ pub struct Config {
     pub admission: AdmissionOptions,
     /// Runs in the cell.
     pub cell: ExecutionOptions,
+    /// The knowledge graph.
+    #[serde(default)]
+    pub graph: GraphOptions,
     /// Tools.
     pub tools: ToolsOptions,
     /// The audit trail.

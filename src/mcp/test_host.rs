@@ -10,9 +10,9 @@ use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
+use ultimate_mcp_actors::audit::EventType;
 use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::ids::SessionId;
-use ultimate_mcp_actors::audit::EventType;
 
 use super::{Host, NewSession, Revision, ToolList};
 use crate::error::{ApiError, Code, Problem};

@@ -13,13 +13,6 @@ use crate::auth::key_file::{self, KeyFileError};
 use crate::auth::{KeyError, KeyRing};
 use crate::config::{Config, ConfigError, load_policy};
 
-/// File name of the audit's key below `keys/`.
-pub const AUDIT_KEY: &str = "audit.key";
-/// File name of the audit below the data directory.
-pub const AUDIT_FILE: &str = "audit.db";
-/// File name of the graph below the data directory.
-pub const GRAPH_FILE: &str = "graph.mars";
-
 /// Why the data directory, a key or the policy cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
@@ -79,7 +72,7 @@ impl DataFiles {
 /// # Errors
 /// The file cannot be created, or others can read it.
 pub fn audit_key(dir: &Path) -> Result<AuditKey, FilesError> {
-    let key = key_file::load_or_create(dir, AUDIT_KEY)?;
+    let key = key_file::load_or_create(dir, key_file::AUDIT_KEY)?;
     Ok(AuditKey::from_bytes(key.expose_secret()))
 }
 

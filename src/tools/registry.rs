@@ -58,7 +58,7 @@ impl Registry {
     /// # Errors
     /// A template or prompt that is wrong, with its file.
     pub fn standard(parts: ToolParts) -> Result<Self, String> {
-        let ToolParts { execution, graph, cache, artifacts, options } = parts;
+        let ToolParts { execution, graph: _, cache, artifacts, options: _ } = parts;
         let cell: Arc<dyn Cell> = Arc::new(execution);
         let memo: Arc<dyn Memo> = Arc::new(LintMemo(cache));
         let mut tools: Vec<Box<dyn Tool>> = vec![
@@ -66,9 +66,6 @@ impl Registry {
             Box::new(Typed::new(super::run_tests::RunTests::new(cell.clone(), artifacts))),
             Box::new(Typed::new(super::lint::LintCode::new(cell, memo))),
         ];
-        tools.extend(super::graph::tools(graph));
-        tools.extend(super::generate::tools(options.templates_dir.as_deref())?);
-        tools.extend(super::prompts::tools(options.prompts_dir.as_deref())?);
         #[cfg(feature = "bench")]
         tools.push(Box::new(Typed::new(super::add::Add)));
         Self::new(tools)

@@ -135,9 +135,9 @@ impl Handler<Probe> for ExecutionActor {
 
     fn handle(&mut self, _: Probe, _: &mut Context<Self>) -> Self::Result {
         let launcher = self.launcher.subscribe();
-        Box::pin(async move {
-            link(launcher, Deadline::after(super::FIRST_PROBE_MAX)).await.map(drop)
-        })
+        Box::pin(
+            async move { link(launcher, Deadline::after(super::FIRST_PROBE_MAX)).await.map(drop) },
+        )
     }
 }
 

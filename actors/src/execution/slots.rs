@@ -198,8 +198,7 @@ mod tests {
         let slots = Slots::new(1, 8, 100);
         let (greedy, modest) = (id("greedy"), id("modest"));
         let first = slots.take(&greedy, soon()).await.unwrap();
-        let mut queued: Vec<_> =
-            (0..5).map(|_| Box::pin(slots.take(&greedy, soon()))).collect();
+        let mut queued: Vec<_> = (0..5).map(|_| Box::pin(slots.take(&greedy, soon()))).collect();
         for wait in &mut queued {
             assert!(wait.as_mut().now_or_never().is_none());
         }

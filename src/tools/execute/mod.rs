@@ -10,9 +10,9 @@ use std::sync::Arc;
 use garde::Validate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use ultimate_mcp_actors::audit::EventType;
 use ultimate_mcp_actors::ids::ExecutionId;
 use ultimate_mcp_sandbox::spec::{Language, RunReport};
-use ultimate_mcp_actors::audit::EventType;
 
 use super::artifacts::ArtifactStore;
 use super::cell::Cell;

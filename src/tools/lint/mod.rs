@@ -18,9 +18,9 @@ use garde::Validate;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::OnceCell;
+use ultimate_mcp_actors::audit::EventType;
 use ultimate_mcp_actors::ids::ExecutionId;
 use ultimate_mcp_sandbox::spec::{RunReport, RunSpec, Status};
-use ultimate_mcp_actors::audit::EventType;
 
 use super::cell::Cell;
 use super::hash::sha256_hex;
