@@ -16,7 +16,7 @@ def identity(process):
 
 
 found = []
-for folder in ("/usr/bin", "/usr/sbin", "/usr/lib/openssh", "/usr/libexec", "/bin", "/sbin"):
+for folder in ("/usr/bin", "/usr/sbin", "/usr/lib/openssh", "/usr/libexec", "/bin", "/sbin", "/opt/tools"):
     if os.path.isdir(folder):
         for entry in os.scandir(folder):
             if entry.is_file(follow_symlinks=False) and entry.stat().st_mode & (stat.S_ISUID | stat.S_ISGID):

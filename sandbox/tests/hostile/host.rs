@@ -1,5 +1,6 @@
 //! The host that the attacks aim at: canaries that must stay untouched, and what must be gone after a run.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{TcpListener, UdpSocket};
@@ -18,6 +19,8 @@ use crate::program::Program;
 
 /// What every secret begins with; programs get it reversed only.
 const SECRET_PREFIX: &str = "cellcanary";
+/// What the names of a launcher's own control groups begin with; its process id follows.
+const GROUP_PREFIX: &str = "ultimate-mcp-cell-";
 /// The mark in names of files and keys that `state_leave.py` makes.
 const STATE_KEY: &str = "33078";
 
@@ -76,6 +79,16 @@ impl Host {
 
     fn file(&self) -> PathBuf {
         self.place.path().join("data/canary-file.txt")
+    }
+
+    /// Operator tools that everybody may write on the host, one of them with the setuid bit: the cell
+    /// alone must make them read-only and ordinary.
+    pub fn tools(&self) -> PathBuf {
+        let folder = self.folder("tools");
+        let program = folder.join("mine");
+        fs::copy("/bin/sleep", &program).unwrap();
+        fs::set_permissions(&program, PermissionsExt::from_mode(0o6777)).unwrap();
+        folder
     }
 
     /// A folder of the host that is removed with it.
@@ -199,8 +212,15 @@ pub fn control_groups(launcher: u32) -> Vec<PathBuf> {
         }
     }
     let mut found = Vec::new();
-    walk(Path::new("/sys/fs/cgroup"), &format!("ultimate-mcp-cell-{launcher}-"), 5, &mut found);
+    walk(Path::new("/sys/fs/cgroup"), &format!("{GROUP_PREFIX}{launcher}-"), 5, &mut found);
     found
+}
+
+/// Names of the runs that a launcher has control groups for, in any hierarchy.
+pub fn run_groups(launcher: u32) -> BTreeSet<String> {
+    let name = |path: PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let names = control_groups(launcher).into_iter().filter_map(name);
+    names.filter(|name| !name.starts_with(GROUP_PREFIX)).collect()
 }
 
 /// Lets everybody enter: the cell alone must keep programs away, not the host's permissions.
