@@ -8,6 +8,7 @@ pub mod authorization;
 mod bounds;
 pub mod cache;
 pub mod deadline;
+pub mod execution;
 pub mod fault;
 pub mod ids;
 pub mod resilience;
