@@ -206,10 +206,7 @@ impl AppState {
     }
 
     fn cell(&self) -> Dependency {
-        let Some(cell) = self.engine.execution.capabilities() else {
-            let detail = vec!["the launcher is being started".to_owned()];
-            return Dependency { name: "cell".into(), status: "unavailable", detail };
-        };
+        let cell = self.engine.execution.capabilities();
         let (status, detail) = match cell.obstacle() {
             Some(obstacle) => ("unavailable", vec![obstacle]),
             None if cell.hard_limits => ("ready", Vec::new()),

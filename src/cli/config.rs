@@ -25,7 +25,7 @@ pub(super) fn check(
         problems.extend(error.mistakes.iter().map(ToString::to_string));
     }
     let (cell, tools) = (&loaded.config.cell, &loaded.config.tools);
-    let cell_tools = (!cell.tools_dir.is_empty()).then(|| PathBuf::from(&cell.tools_dir));
+    let cell_tools = Some(cell.tools_dir.clone()).filter(|path| !path.as_os_str().is_empty());
     for (key, dir) in [
         ("cell.tools_dir", &cell_tools),
         ("tools.templates_dir", &tools.templates_dir),
