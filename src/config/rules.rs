@@ -149,6 +149,7 @@ fn parts(config: &Config, findings: &mut Findings) {
         ("authorization", config.authorization.mistakes()),
         ("sessions", config.sessions.mistakes()),
         ("cache", config.cache.mistakes()),
+        ("graph", config.graph.mistakes()),
         ("supervision", config.supervision.mistakes()),
     ];
     for (section, mistakes) in engine {
