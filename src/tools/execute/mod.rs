@@ -11,13 +11,14 @@ use garde::Validate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ultimate_mcp_actors::ids::ExecutionId;
-use ultimate_mcp_sandbox::spec::{Language, RunSpec};
+use ultimate_mcp_sandbox::spec::Language;
 
 use super::artifacts::ArtifactStore;
 use super::cell::Cell;
 use super::files::{FILES_MAX, FileArg, decode};
 use super::hash::sha256_hex;
 use super::limits::{LimitArgs, resolve};
+use super::typed::problem;
 use super::{Annotations, Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
 use crate::error::ApiError;
 pub use result::{ArtifactRef, ExecuteResult, collect};
@@ -133,21 +134,17 @@ impl TypedTool for ExecuteCode {
     ) -> Result<Answer<ExecuteResult>, ApiError> {
         let caps = call.permit.caps();
         let limits = resolve(args.timeout_seconds, TIMEOUT_DEFAULT_SECONDS, &args.limits, caps)?;
-        let files = decode(args.files, &[])?;
+        let language = Language::from(args.language);
+        let files = decode(args.files, &[language.main_file()])?;
         let owner = call.permit.caller().id();
         let code_hash = sha256_hex(args.code.as_bytes());
         let code_bytes = args.code.len();
         let execution_id = ExecutionId::new().to_string();
-        let program = Language::from(args.language).program(&args.code);
-        let spec = RunSpec {
-            execution_id: execution_id.clone(),
-            argv: program.argv,
-            env: program.env,
-            profile: program.profile,
-            files: program.files.into_iter().chain(files).collect(),
-            stdin: args.stdin.unwrap_or_default().into_bytes(),
-            limits,
-        };
+        let stdin = args.stdin.unwrap_or_default().into_bytes();
+        let id = execution_id.clone();
+        let spec = language
+            .run_spec(id, &args.code, files, stdin, limits)
+            .map_err(|missing| problem("language", &missing.to_string()))?;
         let report = self.cell.run(spec, owner, call.deadline).await?;
         let output = collect(report, execution_id, code_hash, owner, &self.artifacts).await;
         Ok(answer(output, args.language, code_bytes))

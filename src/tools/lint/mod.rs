@@ -117,6 +117,7 @@ impl LintCode {
             profile: run.profile,
             files: run.files,
             stdin: run.stdin,
+            compile_signal: false,
             limits: LIMITS,
         };
         self.cell.run(spec, call.permit.caller().id(), call.deadline).await

@@ -130,6 +130,7 @@ impl TypedTool for RunTests {
             profile: program.profile,
             files: program.files.into_iter().chain(files).collect(),
             stdin: Vec::new(),
+            compile_signal: false,
             limits,
         };
         let mut report = self.cell.run(spec, owner, call.deadline).await?;
