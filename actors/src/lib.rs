@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod authorization;
+mod bounds;
 pub mod cache;
 pub mod deadline;
 pub mod fault;

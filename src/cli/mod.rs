@@ -6,6 +6,7 @@
 mod args;
 mod audit;
 mod config;
+mod doctor;
 mod failure;
 mod operate;
 #[cfg(test)]
@@ -18,9 +19,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use ultimate_mcp_sandbox::options::LauncherOptions;
 
 pub use args::{AuditCommand, Cli, Command, Common, ConfigCommand, GraphCommand, TokenCommand};
 pub use failure::{Exit, Failure};
+
+use crate::config::BASE_TOML;
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
@@ -54,13 +58,17 @@ pub fn execute(
         Command::Config { command: ConfigCommand::Check { common } } => {
             config::check(&common, environment, out)
         }
+        Command::Config { command: ConfigCommand::Explain } => print(out, BASE_TOML),
         Command::Config { command: ConfigCommand::Dump { common } } => {
             config::dump(&common, environment, out)
         }
         Command::Audit { command: AuditCommand::Verify { witness, common } } => {
             audit::verify(&common.load(environment)?.config, witness.as_deref(), out)
         }
-        Command::Doctor { common } => operate::doctor(&common.load(environment)?, out),
+        Command::Doctor { common } => {
+            common.load(environment)?;
+            doctor::doctor(&LauncherOptions::default(), out)
+        }
         Command::Graph { command: GraphCommand::Export { file, common } } => {
             operate::graph_export(&common.load(environment)?, &file, out)
         }
@@ -74,8 +82,20 @@ pub fn execute(
 fn usage(error: &clap::Error, out: &mut dyn Write) -> Result<(), Failure> {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => print(out, &error.to_string()),
-        _ => Err(Failure::new(Exit::Usage, error.to_string().trim_end().to_owned())),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            Err(Failure::new(Exit::Usage, "a subcommand is missing; see --help"))
+        }
+        _ => Err(Failure::new(Exit::Usage, one_line(&error.to_string()))),
     }
+}
+
+/// clap's message and tip without the usage it repeats.
+fn one_line(text: &str) -> String {
+    let words = text.lines().map(str::trim);
+    let said =
+        words.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let said: Vec<&str> = said.filter(|line| !line.is_empty()).collect();
+    format!("{}; see --help", said.join(" ").trim_start_matches("error: "))
 }
 
 /// Writes a result. A reader that went away (`| head`) is not an error.

@@ -1,4 +1,4 @@
-//! Subcommands that need the engine or the cell: `serve`, `doctor`, `graph …`.
+//! Subcommands that need the engine: `serve`, `graph …`.
 
 use std::io::Write;
 use std::path::Path;
@@ -8,10 +8,6 @@ use crate::config::Loaded;
 
 pub(super) fn serve(_loaded: Loaded) -> Result<(), Failure> {
     Err(unavailable("serve"))
-}
-
-pub(super) fn doctor(_loaded: &Loaded, _out: &mut dyn Write) -> Result<(), Failure> {
-    Err(unavailable("doctor"))
 }
 
 pub(super) fn graph_export(

@@ -92,7 +92,7 @@ fn token_create_says_in_one_line_what_is_wrong() {
         (&["--sub", "ada", "--role", "viewer", "--ttl", "soon"], Exit::Usage, "--ttl"),
     ] {
         let (got, message) = create(line);
-        assert_eq!(got, code, "{message}");
+        assert_eq!((got, message.lines().count()), (code, 1), "{message}");
         assert!(message.contains(says), "{message}");
     }
     let key = data.path().join("keys/token.key");
@@ -134,6 +134,14 @@ fn config_check_reads_key_files_and_the_policy_too() {
 }
 
 #[test]
+fn config_explain_prints_a_file_that_is_a_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("all.toml");
+    std::fs::write(&file, run(&["config", "explain"]).unwrap()).unwrap();
+    assert_eq!(run(&["config", "check", "--config", file.to_str().unwrap()]).unwrap(), "ok\n");
+}
+
+#[test]
 fn config_dump_shows_flags_as_sources() {
     let text = run(&["config", "dump", "--data-dir", "/srv/x"]).unwrap();
     assert!(text.starts_with("data_dir = \"/srv/x\"  # --data-dir\n"), "{text}");
@@ -151,7 +159,8 @@ fn a_server_open_to_the_network_without_a_key_is_refused_before_it_starts() {
 #[test]
 fn wrong_usage_is_exit_64_and_help_is_success() {
     for line in [&["srve"][..], &[], &["serve", "--prot", "1"], &["token"], &["graph", "export"]] {
-        assert_eq!(exit(run(line)).0, Exit::Usage, "{line:?}");
+        let (code, message) = exit(run(line));
+        assert_eq!((code, message.lines().count()), (Exit::Usage, 1), "{line:?}: {message}");
     }
     for line in [&["--help"][..], &["--version"], &["serve", "--help"]] {
         assert!(!run(line).unwrap().is_empty(), "{line:?}");

@@ -145,6 +145,19 @@ impl AuditHandle {
         self.send(event, false, deadline).await
     }
 
+    /// Hands an event over without waiting for it to become durable: for what the engine notices about
+    /// itself (supervision, breakers) in code that cannot wait. It is lost if the writer crashes with it
+    /// in hand.
+    ///
+    /// # Errors
+    /// [`AuditError::Ask`] when the writer is overloaded or down for good.
+    pub fn record(&self, event: &NewEvent) -> Result<EventId, AuditError> {
+        let prepared = Prepared::new(event);
+        let event_id = prepared.event_id;
+        self.through_drain.tell(Append { event: prepared, urgent: false })?;
+        Ok(event_id)
+    }
+
     /// Reads a page of events, beside the writer.
     ///
     /// # Errors

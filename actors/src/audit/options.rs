@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounds::mistakes;
+use crate::supervision::InvalidOption;
+
 /// Which events are also written to standard output, one line each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -60,27 +63,34 @@ impl Default for AuditOptions {
 }
 
 impl AuditOptions {
-    /// Everything that is out of range, as `(key, what is allowed)`; empty when all is well.
-    pub fn problems(&self) -> Vec<(&'static str, &'static str)> {
-        let checks = [
-            ("batch_events_max", (1..=4096).contains(&self.batch_events_max), "1 to 4096"),
-            (
-                "batch_bytes_max",
-                (65_536..=67_108_864).contains(&self.batch_bytes_max),
-                "65536 to 67108864",
-            ),
-            ("defer_ms", self.defer_ms <= 1000, "0 to 1000"),
-            ("mailbox", (1..=65_536).contains(&self.mailbox), "1 to 65536"),
-            ("readers", (1..=16).contains(&self.readers), "1 to 16"),
-            ("readers_waiting_max", self.readers_waiting_max <= 4096, "0 to 4096"),
-            (
-                "outcome_overdue_seconds",
-                (60..=86_400).contains(&self.outcome_overdue_seconds),
-                "60 to 86400",
-            ),
-            ("open_calls_max", (100..=1_000_000).contains(&self.open_calls_max), "100 to 1000000"),
-            ("wal_pages", (100..=100_000).contains(&self.wal_pages), "100 to 100000"),
-        ];
-        checks.into_iter().filter(|(_, good, _)| !good).map(|(key, _, says)| (key, says)).collect()
+    /// Every value out of range, with its key below `audit`.
+    pub fn mistakes(&self) -> Vec<InvalidOption> {
+        mistakes([
+            ("batch_events_max", self.batch_events_max as u64, 1..=4096),
+            ("batch_bytes_max", self.batch_bytes_max as u64, 65_536..=67_108_864),
+            ("defer_ms", self.defer_ms, 0..=1000),
+            ("mailbox", self.mailbox as u64, 1..=65_536),
+            ("readers", self.readers as u64, 1..=16),
+            ("readers_waiting_max", self.readers_waiting_max as u64, 0..=4096),
+            ("outcome_overdue_seconds", self.outcome_overdue_seconds, 60..=86_400),
+            ("open_calls_max", self.open_calls_max as u64, 100..=1_000_000),
+            ("wal_pages", u64::from(self.wal_pages), 100..=100_000),
+        ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_in_range_and_every_mistake_is_reported() {
+        assert_eq!(AuditOptions::default().mistakes(), []);
+        let text = r#"{ "stdout": "all", "mailbox": 0, "defer_ms": 1001 }"#;
+        let options: AuditOptions = serde_json::from_str(text).unwrap();
+        assert_eq!(options.stdout, Lines::All);
+        let keys: Vec<_> = options.mistakes().into_iter().map(|mistake| mistake.key).collect();
+        assert_eq!(keys, ["defer_ms", "mailbox"]);
+        assert!(serde_json::from_str::<AuditOptions>(r#"{ "std_out": "all" }"#).is_err());
     }
 }

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-/// How long a writer waits for another connection's lock (e.g. a stalled predecessor's commit).
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a writer waits for another connection's lock (e.g. a stalled predecessor's commit). Shorter
+/// than the watchdog's patience (`supervision.default.stall_after_ms`), so that a locked file is an
+/// error to the callers and not a stall.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Events are read newest first, so each index ends in the time and (implicitly) the seq.
 /// `event_by_time` names the seq itself so that `success` can follow and spare reading the table.

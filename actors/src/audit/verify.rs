@@ -3,8 +3,9 @@
 //! Reads one snapshot of the file, streaming, so it runs offline or beside a running server. Called by
 //! `ultimate-mcp audit verify`.
 //!
-//! What it cannot see: a whole file (events *and* head) put back to an earlier state, because that was
-//! once authentic. To see that, keep a witness elsewhere (`seq` and `hash` stand in every line on
+//! Cutting off the tail *and* moving the head back to match needs the key, or a copy of the head from
+//! that time. That is what it cannot see by itself: events and head put back to an earlier state, which
+//! was once authentic. To see it, keep a witness elsewhere (`seq` and `hash` stand in every line on
 //! standard output and in every report) and pass it to [`verify_against`].
 
 use std::path::Path;

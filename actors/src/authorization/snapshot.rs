@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::permission::Permission;
+use super::permission::{Permission, Permissions};
 use super::policy::{Combine, Limits, Policy};
 use super::sharded::ShardedMap;
 use crate::ids::CallerId;
@@ -64,6 +64,11 @@ impl Snapshot {
     /// Whether one of these roles grants it; roles as [`Snapshot::effective_roles`] returns them.
     pub fn permits(&self, roles: &[String], permission: Permission) -> bool {
         self.policy.permits(roles, permission)
+    }
+
+    /// Everything these roles grant.
+    pub fn permissions(&self, roles: &[String]) -> Permissions {
+        self.policy.permissions(roles.iter().map(String::as_str))
     }
 
     /// The largest of each limit over these roles.

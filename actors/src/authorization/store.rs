@@ -13,7 +13,8 @@ use serde::Serialize;
 
 use super::snapshot::Snapshot;
 
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a writer waits for another connection's lock; shorter than the watchdog's patience.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// `known_user` keeps a user whose last role was removed: known, with nothing granted.
 const TABLES: &str = "

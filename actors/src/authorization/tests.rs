@@ -1,6 +1,6 @@
 //! What authorization promises: nobody gains a right, nothing durable is forgotten.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -11,8 +11,10 @@ use super::*;
 use crate::fault::{Classify, Kind};
 use crate::testing::{caller as id, root, soon};
 
+static POLICY: LazyLock<Policy> = LazyLock::new(|| Policy::from_toml(DEFAULT_POLICY).unwrap());
+
 fn policy(combine: Combine) -> Arc<Policy> {
-    Arc::new(Policy { combine, ..Policy::from_toml(DEFAULT_POLICY).unwrap() })
+    Arc::new(Policy { combine, ..POLICY.clone() })
 }
 
 struct Bench {
@@ -172,7 +174,7 @@ fn bounds_on_users_tokens_and_ids_are_typed_errors() {
 
 #[test]
 fn a_user_has_at_most_32_roles() {
-    let mut many = Policy::from_toml(DEFAULT_POLICY).unwrap();
+    let mut many = POLICY.clone();
     for n in 0..40 {
         many.roles.insert(format!("role-{n:02}"), Role::default());
     }
@@ -206,7 +208,7 @@ fn where_only_stored_roles_count_the_last_administrator_stays() {
 
 async fn started(bench: &Bench) -> AuthorizationHandle {
     let path = bench.dir.path().join("state.db");
-    let policy = Policy::from_toml(DEFAULT_POLICY).unwrap();
+    let policy = POLICY.clone();
     AuthorizationHandle::start(&root(), &path, policy, bench.options.clone()).await.unwrap()
 }
 
@@ -234,7 +236,7 @@ async fn a_crash_forgets_neither_what_was_stored_nor_the_policy_in_force() {
     let handle = started(&bench).await;
     let ada = id("ada");
     handle.assign_role(&ada, "viewer", &id("root"), soon()).await.unwrap();
-    let mut stricter = Policy::from_toml(DEFAULT_POLICY).unwrap();
+    let mut stricter = POLICY.clone();
     stricter.roles.remove("developer");
     handle.replace_policy(stricter, soon()).await.unwrap();
     let crash = handle.child.ask(Change::Crash, soon()).await.map(drop);

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounds::mistakes;
+use crate::supervision::InvalidOption;
+
 /// Settings of the in-process cache of tool results.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -30,5 +33,34 @@ impl Default for CacheOptions {
             entry_kb_max: 1024,
             mailbox: 64,
         }
+    }
+}
+
+impl CacheOptions {
+    /// Every value out of range, with its key below `cache`.
+    pub fn mistakes(&self) -> Vec<InvalidOption> {
+        mistakes([
+            ("lint_mb_max", self.lint_mb_max, 0..=65_536),
+            ("lint_ttl_seconds", self.lint_ttl_seconds, 1..=2_592_000),
+            ("graph_mb_max", self.graph_mb_max, 0..=65_536),
+            ("graph_ttl_seconds", self.graph_ttl_seconds, 1..=2_592_000),
+            ("entry_kb_max", self.entry_kb_max, 1..=65_536),
+            ("mailbox", self.mailbox as u64, 1..=65_536),
+        ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_in_range_and_unknown_keys_are_refused() {
+        assert_eq!(CacheOptions::default().mistakes(), []);
+        let unknown = serde_json::from_str::<CacheOptions>(r#"{ "mailboxes": 1 }"#);
+        assert!(unknown.unwrap_err().to_string().contains("mailboxes"));
+        let zero: CacheOptions = serde_json::from_str(r#"{ "mailbox": 0 }"#).unwrap();
+        let mistakes = zero.mistakes();
+        assert_eq!((mistakes.len(), mistakes[0].key.as_str()), (1, "mailbox"));
     }
 }

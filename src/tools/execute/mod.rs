@@ -11,14 +11,13 @@ use garde::Validate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ultimate_mcp_actors::ids::ExecutionId;
-use ultimate_mcp_sandbox::spec::Language;
+use ultimate_mcp_sandbox::spec::{Language, RunReport};
 
 use super::artifacts::ArtifactStore;
 use super::cell::Cell;
 use super::files::{FILES_MAX, FileArg, decode};
 use super::hash::sha256_hex;
 use super::limits::{LimitArgs, resolve};
-use super::typed::problem;
 use super::{Annotations, Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
 use crate::error::ApiError;
 pub use result::{ArtifactRef, ExecuteResult, collect};
@@ -141,11 +140,11 @@ impl TypedTool for ExecuteCode {
         let code_bytes = args.code.len();
         let execution_id = ExecutionId::new().to_string();
         let stdin = args.stdin.unwrap_or_default().into_bytes();
-        let id = execution_id.clone();
-        let spec = language
-            .run_spec(id, &args.code, files, stdin, limits)
-            .map_err(|missing| problem("language", &missing.to_string()))?;
-        let report = self.cell.run(spec, owner, call.deadline).await?;
+        let spec = language.run_spec(execution_id.clone(), &args.code, files, stdin, limits);
+        let report = match spec {
+            Ok(spec) => self.cell.run(spec, owner, call.deadline).await?,
+            Err(unavailable) => RunReport::unsupported(unavailable.to_string()),
+        };
         let output = collect(report, execution_id, code_hash, owner, &self.artifacts).await;
         Ok(answer(output, args.language, code_bytes))
     }

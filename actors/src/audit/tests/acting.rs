@@ -84,6 +84,15 @@ async fn an_event_that_may_wait_is_committed_without_company_too() {
 }
 
 #[actix::test]
+async fn an_event_nobody_waits_for_shares_the_next_commit() {
+    let trail = Trail::new();
+    let audit = started(&trail, AuditOptions { defer_ms: 15_000, ..quiet() }).await;
+    audit.record(&event()).unwrap();
+    audit.append(event(), soon()).await.unwrap();
+    assert_eq!((audit.stats().events, audit.stats().commits), (2, 1));
+}
+
+#[actix::test]
 async fn events_that_arrive_during_a_commit_share_the_next_one() {
     let trail = Trail::new();
     let audit = started(&trail, quiet()).await;

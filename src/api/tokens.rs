@@ -1,0 +1,168 @@
+//! `POST /api/v1/auth/{token,refresh,revoke}`. Administrators create tokens for others; everybody may
+//! refresh and revoke their own. Nobody gains a role by any of it.
+
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use garde::Validate;
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use ultimate_mcp_actors::audit::EventType;
+use ultimate_mcp_actors::ids::CallerId;
+
+use super::Authenticated;
+use super::authenticated::parse;
+use crate::auth::{IssueRequest, Issued};
+use crate::error::{ApiError, Code, Problem};
+use crate::http::Body;
+
+/// What a new token is to say.
+#[derive(Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct CreateBody {
+    /// For whom.
+    #[garde(length(min = 1, max = 256))]
+    sub: String,
+    /// Its roles; each must be in the policy.
+    #[garde(length(min = 1, max = 32))]
+    roles: Vec<String>,
+    /// Its life in seconds; absent = `auth.token_ttl_seconds`.
+    #[garde(skip)]
+    ttl_seconds: Option<u64>,
+    /// Further claims.
+    #[serde(default)]
+    #[garde(skip)]
+    custom: Map<String, Value>,
+}
+
+/// Which roles to keep; absent = all.
+#[derive(Default, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct RefreshBody {
+    #[garde(inner(length(max = 32)))]
+    roles: Option<Vec<String>>,
+}
+
+/// What to revoke; nothing = the token of this request.
+#[derive(Default, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeBody {
+    /// A token by its `jti`.
+    #[garde(inner(length(min = 1, max = 256)))]
+    jti: Option<String>,
+    /// All tokens of a user that were issued until now.
+    #[garde(inner(length(min = 1, max = 256)))]
+    user_id: Option<String>,
+}
+
+/// Creates a token for somebody. Administrators only.
+pub async fn create(auth: Authenticated, body: Body) -> Result<HttpResponse, ApiError> {
+    let body: CreateBody = parse(&body.0)?;
+    let sub = user(&body.sub, "sub")?;
+    let policy = auth.state.engine.authorization.snapshot();
+    let unknown: Vec<Problem> = body
+        .roles
+        .iter()
+        .enumerate()
+        .filter(|(_, role)| !policy.has_role(role))
+        .map(|(at, _)| Problem {
+            path: format!("roles[{at}]"),
+            problem: format!("no such role; there are {}", policy.role_names().join(", ")),
+        })
+        .collect();
+    if !unknown.is_empty() {
+        return Err(ApiError::invalid_arguments(unknown));
+    }
+    let details = [("roles".to_owned(), json!(body.roles))].into_iter().collect();
+    let resource = format!("user:{sub}");
+    let kind = EventType::TokenValidation;
+    let issued = auth
+        .administer("auth/token", kind, resource, details, |_| async {
+            let ttl = body.ttl_seconds.map(Duration::from_secs);
+            let request = IssueRequest { sub, roles: body.roles, ttl, custom: body.custom };
+            Ok(auth.state.authenticator.issue(request)?)
+        })
+        .await?;
+    Ok(token(&issued))
+}
+
+/// A new token for the one of this request, which is revoked.
+pub async fn refresh(auth: Authenticated, body: Body) -> Result<HttpResponse, ApiError> {
+    let body: RefreshBody = if body.0.is_empty() { Default::default() } else { parse(&body.0)? };
+    let store = &auth.state.engine.authorization;
+    let details = Map::new();
+    let resource = format!("user:{}", auth.caller.id());
+    let issued = auth
+        .on_own("auth/refresh", EventType::TokenValidation, resource, details, |deadline| async move {
+            let standing = store.snapshot();
+            let shown = auth.token.expose_secret();
+            let new = auth.state.authenticator.refresh(shown, body.roles, &*standing)?;
+            let until = new.replaced_expires_at;
+            let first = store.revoke_token(&new.replaced_jti, until, deadline).await?;
+            match first {
+                true => Ok(new.issued),
+                false => Err(ApiError::new(Code::Conflict, "the token was refreshed or revoked meanwhile")),
+            }
+        })
+        .await?;
+    Ok(token(&issued))
+}
+
+/// Revokes the token of this request, or, for administrators, any token or all of a user's.
+pub async fn revoke(auth: Authenticated, body: Body) -> Result<HttpResponse, ApiError> {
+    let body: RevokeBody = if body.0.is_empty() { Default::default() } else { parse(&body.0)? };
+    let store = &auth.state.engine.authorization;
+    let kind = EventType::TokenValidation;
+    let own = auth.caller.token_id().map(str::to_owned);
+    match (body.jti, body.user_id) {
+        (Some(_), Some(_)) => {
+            return Err(ApiError::invalid_arguments(vec![Problem {
+                path: "user_id".into(),
+                problem: "give jti or user_id, not both".into(),
+            }]));
+        }
+        (None, None) | (Some(_), None) if own.is_none() => {
+            return Err(ApiError::new(Code::Conflict, "your token has no jti; it cannot be revoked"));
+        }
+        (jti, None) if jti.is_none() || jti == own => {
+            let (jti, until) = (own.unwrap_or_default(), auth.caller.expires_at());
+            let details = [("jti".to_owned(), json!(jti))].into_iter().collect();
+            let resource = format!("user:{}", auth.caller.id());
+            let work = |deadline| async move { Ok(store.revoke_token(&jti, until, deadline).await?) };
+            auth.on_own("auth/revoke", kind, resource, details, work).await?;
+        }
+        (Some(jti), None) => {
+            // The longest a token we accept can live: then the revocation has done its work.
+            let until = chrono::Utc::now().timestamp() + auth.state.token_ttl_seconds_max() as i64;
+            let details = [("jti".to_owned(), json!(jti))].into_iter().collect();
+            let work = |deadline| async move { Ok(store.revoke_token(&jti, until, deadline).await?) };
+            auth.administer("auth/revoke", kind, "token".into(), details, work).await?;
+        }
+        (_, Some(text)) => {
+            let sub = user(&text, "user_id")?;
+            let resource = format!("user:{sub}");
+            let before = chrono::Utc::now().timestamp() + 1;
+            let work = |deadline| async move { Ok(store.revoke_user(&sub, before, deadline).await?) };
+            auth.administer("auth/revoke", kind, resource, Map::new(), work).await?;
+        }
+    }
+    Ok(HttpResponse::Ok().json(json!({ "revoked": true })))
+}
+
+fn token(issued: &Issued) -> HttpResponse {
+    HttpResponse::Ok().json(json!({
+        "token": issued.token.expose_secret(),
+        "token_type": "Bearer",
+        "jti": issued.jti,
+        "roles": issued.roles,
+        "expires_at": issued.expires_at,
+        "refresh_until": issued.refresh_until,
+    }))
+}
+
+fn user(text: &str, path: &str) -> Result<CallerId, ApiError> {
+    CallerId::parse(text).map_err(|error| {
+        ApiError::invalid_arguments(vec![Problem { path: path.into(), problem: error.to_string() }])
+    })
+}
