@@ -4,8 +4,10 @@
 pub mod artifacts;
 mod cell;
 mod descriptor;
+pub mod documents;
 pub mod execute;
 mod files;
+pub mod generate;
 mod hash;
 mod limits;
 pub mod lint;
