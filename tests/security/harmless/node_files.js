@@ -1,4 +1,4 @@
-// Promises of the file system, streams, watching, temporary folders.
+// Promises of the file system, streams, watching by polling, temporary folders.
 // expect-status: ok
 // expect-stdout: content 300000 true
 const fs = require('fs');
@@ -12,7 +12,8 @@ const path = require('path');
   const text = await fs.promises.readFile(path.join(folder, 'a'), 'utf8');
   await fs.promises.writeFile('big', Buffer.alloc(300000, 'x'));
   await pipeline(fs.createReadStream('big'), zlib.createGzip(), zlib.createGunzip(), fs.createWriteStream('copy'));
-  const changed = new Promise((resolve) => { const w = fs.watch(folder, () => { w.close(); resolve(true); }); });
-  await fs.promises.writeFile(path.join(folder, 'b'), 'x');
+  const watched = path.join(folder, 'a');
+  const changed = new Promise((resolve) => fs.watchFile(watched, { interval: 20 }, () => { fs.unwatchFile(watched); resolve(true); }));
+  await fs.promises.writeFile(watched, 'changed');
   console.log(text, (await fs.promises.stat('copy')).size, await changed);
 })();
