@@ -20,6 +20,19 @@ use tokio::net::TcpStream;
 const CONNECTIONS: usize = 16;
 const CALLS: usize = 20_000;
 const RUNS: usize = 60;
+const BENCH_ROLE: &str = r#"
+[roles.bench]
+permissions = ["tools:read", "tools:execute"]
+[roles.bench.limits]
+calls_per_minute = 100000000
+[roles.bench.cell]
+timeout_seconds_max = 60
+memory_mb_max = 1024
+pids_max = 128
+output_kb_max = 4096
+disk_mb_max = 512
+cpu_max = 2
+"#;
 
 fn main() {
     match std::env::args().nth(1).as_deref() {
@@ -161,7 +174,14 @@ async fn bench() {
     let echo = start(echo, false);
     let mut serve = Command::new(&binary);
     serve.args(["serve", "--data-dir"]).arg(data.path());
-    serve.env("ULTIMATE_MCP__HTTP__PORT", "0").env("ULTIMATE_MCP__TELEMETRY__FILTER", "warn");
+    // The default policy, and a role whose rate limit is out of the way.
+    let policy = data.path().join("policy.toml");
+    std::fs::write(
+        &policy,
+        format!("{}{BENCH_ROLE}", ultimate_mcp_actors::authorization::DEFAULT_POLICY),
+    )
+    .unwrap();
+    serve.env("ULTIMATE_MCP__HTTP__PORT", "0").env("ULTIMATE_MCP__POLICY_FILE", &policy);
     let server = start(serve, true);
     let token = Command::new(&binary)
         .args(["token", "create", "--sub", "bench", "--role", "bench", "--data-dir"])

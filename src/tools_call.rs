@@ -11,7 +11,6 @@ use std::time::Instant;
 use futures_util::FutureExt;
 use serde_json::value::RawValue;
 use ultimate_mcp_actors::deadline::Deadline;
-use ultimate_mcp_actors::ids::CallId;
 
 use crate::admission::Permit;
 use crate::auth::Caller;
@@ -34,36 +33,35 @@ pub async fn tools_call(
     arguments: &RawValue,
     deadline: Deadline,
 ) -> Result<ToolOutput, ApiError> {
-    let started = Instant::now();
-    let call_id = CallId::new();
-    let record = Record::new(state, caller, origin, name, call_id);
-
+    let record = Record::of_tool(&state.engine.audit, caller, origin, name);
     let Some(tool) = state.registry.get(name) else {
         let refusal = ApiError::new(Code::UnknownTool, format!("unknown tool: {}", clip(name)));
         return Err(record.refused(refusal, deadline).await);
     };
-    let permit = match state.admission.admit(caller, tool.descriptor(), call_id) {
+    let descriptor = tool.descriptor();
+    let permit = match state.admission.admit(caller, descriptor, record.call_id()) {
         Ok(permit) => permit,
         Err(refusal) => return Err(record.refused(refusal, deadline).await),
     };
-    let mut open = record.admitted(tool.descriptor(), &permit);
+    let record = record.kind(descriptor.event_type);
 
+    let started = Instant::now();
     let run = async {
+        let open = record.open();
         let result = run(tool, &permit, arguments, deadline).await;
-        state.metrics.tool_finished(tool.descriptor().name, status(&result), started.elapsed());
-        open.close(&result, started.elapsed()).await?;
+        state.metrics.tool_finished(descriptor.name, status(&result), started.elapsed());
+        open.close((&result).into(), started.elapsed()).await?;
         result
     };
-    match tool.descriptor().effects {
+    match descriptor.effects {
         // The intent must be durable before anything can happen.
         Effects::Durable => {
-            record.intent(tool.descriptor(), deadline).await?;
+            record.intent(deadline).await?;
             run.await
         }
         // Nothing can happen: intent and outcome may share one commit; both are awaited.
         Effects::None => {
-            let (intent, result) =
-                futures_util::join!(record.intent(tool.descriptor(), deadline), run);
+            let (intent, result) = futures_util::join!(record.intent(deadline), run);
             intent.and(result)
         }
     }

@@ -2,5 +2,7 @@
 
 #[path = "it/app.rs"]
 mod app;
+#[path = "it/cli.rs"]
+mod cli;
 #[path = "it/tidy.rs"]
 mod tidy;

@@ -12,6 +12,10 @@ pub const UID_BASE_DEFAULT: u32 = 400_000;
 /// Runs at once in one launcher, at most.
 pub const RUNS_MAX_DEFAULT: u16 = 64;
 
+/// Sandboxes kept prepared. Two hide the preparation from a caller that runs one thing after the
+/// other; each costs about one megabyte.
+pub const SPARES_DEFAULT: u16 = 2;
+
 /// How a launcher is started and what it may do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LauncherOptions {
@@ -23,10 +27,13 @@ pub struct LauncherOptions {
     pub allow_degraded: bool,
     /// Read-only directory of operator tools, seen as `/opt/tools` inside.
     pub tools_dir: Option<PathBuf>,
-    /// First host uid for payloads; each running slot has two of its own. Must be greater than 0.
+    /// First host uid for payloads; each slot has two of its own. Must be greater than 0.
     pub uid_base: u32,
     /// Runs at once, at most; further ones are refused as busy.
     pub runs_max: u16,
+    /// Sandboxes kept prepared beyond those in use: namespaces, root and control groups, without any
+    /// program. Each serves one run. 0 prepares on demand.
+    pub spares: u16,
     /// Pretend that control groups do not exist (to test the degraded mode on any host).
     pub without_cgroups: bool,
 }
@@ -40,6 +47,7 @@ impl Default for LauncherOptions {
             tools_dir: None,
             uid_base: UID_BASE_DEFAULT,
             runs_max: RUNS_MAX_DEFAULT,
+            spares: SPARES_DEFAULT,
             without_cgroups: false,
         }
     }

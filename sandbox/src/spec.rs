@@ -160,3 +160,25 @@ pub struct RunReport {
     /// How strongly it was confined.
     pub isolation: Isolation,
 }
+
+impl RunReport {
+    /// The report of a run that was not begun because the host lacks what it needs.
+    pub fn unsupported(message: String) -> Self {
+        Self {
+            status: Status::Unsupported,
+            return_code: None,
+            signal: None,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            stdout_truncated: false,
+            stderr_truncated: false,
+            duration: Duration::ZERO,
+            cpu: Duration::ZERO,
+            memory_peak_bytes: None,
+            artifacts: Vec::new(),
+            artifact_notes: Vec::new(),
+            message: Some(message),
+            isolation: Isolation { class: "none".into(), hard_limits: false, degraded: Vec::new() },
+        }
+    }
+}

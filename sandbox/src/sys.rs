@@ -8,14 +8,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 
-/// Namespaces every run gets at its birth. The cgroup namespace follows later, once the run sits in
-/// its control groups, so that they are its root (cgroup_namespaces(7)).
-pub(crate) const RUN_NAMESPACES: u64 = (libc::CLONE_NEWUSER
-    | libc::CLONE_NEWNS
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNET
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS) as u64;
+/// Namespaces a run has from its birth; its init enters the others by itself.
+pub(crate) const BIRTH_NAMESPACES: u64 = (libc::CLONE_NEWUSER | libc::CLONE_NEWPID) as u64;
 
 /// CLONE_INTO_CGROUP of linux/sched.h; libc types it as an int, which it does not fit.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -188,6 +182,21 @@ pub(crate) fn clear_ambient() -> Result<(), Errno> {
     prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as u64)
 }
 
+/// Ordinary scheduling with this nice value, for this process (sched(7), setpriority(2)).
+pub(crate) fn schedule_ordinarily(nice: i32) -> Result<(), Errno> {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the kernel reads the parameters from a pointer that outlives the call; the rest are
+    // numbers.
+    unsafe {
+        check(libc::c_long::from(libc::sched_setscheduler(
+            0,
+            libc::SCHED_OTHER,
+            &raw const parameters,
+        )))?;
+        check(libc::c_long::from(libc::setpriority(libc::PRIO_PROCESS, 0, nice))).map(drop)
+    }
+}
+
 /// Gives up every capability, those to come included.
 pub(crate) fn drop_capabilities() -> Result<(), Errno> {
     // Beyond CAP_LAST_CAP the kernel answers EINVAL: that ends the loop on any kernel.
@@ -207,11 +216,22 @@ struct CapHeader {
     pid: i32,
 }
 
-/// Empties the effective, permitted and inheritable sets (capset(2), version 3: two words each).
+/// Empties the effective, permitted and inheritable sets.
 pub(crate) fn clear_capabilities() -> Result<(), Errno> {
+    set_capabilities(0)
+}
+
+/// Gives up every capability but CAP_KILL: init kills what its run leaves behind.
+pub(crate) fn keep_only_kill() -> Result<(), Errno> {
+    const CAP_KILL: u32 = 5;
+    set_capabilities(1 << CAP_KILL)
+}
+
+/// capset(2), version 3: effective, permitted and inheritable, in two words each.
+fn set_capabilities(low: u32) -> Result<(), Errno> {
     const VERSION_3: u32 = 0x2008_0522;
     let header = CapHeader { version: VERSION_3, pid: 0 };
-    let data = [0u32; 6];
+    let data = [low, low, 0, 0, 0, 0];
     // SAFETY: header and data have the layout of linux/capability.h for version 3.
     check(unsafe { libc::syscall(libc::SYS_capset, std::ptr::from_ref(&header), data.as_ptr()) })
         .map(drop)
@@ -356,6 +376,15 @@ pub(crate) fn wait_any() -> Option<(i32, i32)> {
             return None;
         }
     }
+}
+
+/// Kills every other process of this process's namespace that it may signal (kill(2), pid -1).
+pub(crate) fn kill_all_others() {
+    if std::process::id() != 1 {
+        return;
+    }
+    // SAFETY: kill takes numbers; as process 1, -1 means the processes of our own namespace alone.
+    unsafe { libc::kill(-1, libc::SIGKILL) };
 }
 
 /// The running kernel's clock ticks per second, the unit of times in `/proc/<pid>/stat`.

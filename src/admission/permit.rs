@@ -88,6 +88,7 @@ impl Permit {
 impl Permit {
     /// A permit nobody asked for, for unit tests of tools.
     pub(crate) fn for_tests(caller: &str, tool: &'static str, caps: RunCaps) -> Self {
-        Self { caller: Caller::for_tests(caller), tool, call_id: CallId::new(), caps }
+        let caller = Caller::for_tests(caller);
+        Self { caller, tool, call_id: CallId::new(), caps, slot: None }
     }
 }

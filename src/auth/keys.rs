@@ -60,6 +60,7 @@ impl Classify for KeyError {
 }
 
 /// One key.
+#[derive(Clone)]
 pub(super) struct Key {
     pub kid: String,
     pub algorithm: Algorithm,
@@ -70,6 +71,7 @@ pub(super) struct Key {
 }
 
 /// All keys of this server.
+#[derive(Clone)]
 pub struct KeyRing {
     keys: Vec<Key>,
     by_kid: HashMap<String, usize>,

@@ -11,8 +11,8 @@ use crate::config::{Inputs, Loaded, load};
 
 /// What `--help` says at its end.
 const AFTER_HELP: &str = "\
-Settings: every key, its default and its reason are shown by `ultimate-mcp config dump`; set one in a \
-file (--config) or by the environment: http.port is ULTIMATE_MCP__HTTP__PORT.
+Settings: `ultimate-mcp config explain` shows every key with its default, unit and reason; set one in \
+a file (--config) or by the environment: http.port is ULTIMATE_MCP__HTTP__PORT.
 
 Exit codes: 0 success, 64 usage, 65 data (e.g. a broken audit trail), 69 unavailable (port in use, no \
 isolation), 70 internal, 74 input/output, 78 configuration.";
@@ -133,6 +133,8 @@ pub enum ConfigCommand {
         #[allow(missing_docs, reason = "documented at Common")]
         common: Common,
     },
+    /// Print every key with its default, unit and reason, as a file to start from
+    Explain,
     /// Print the effective configuration as TOML, each value with its source, secrets redacted
     Dump {
         #[command(flatten)]
@@ -159,7 +161,7 @@ pub enum AuditCommand {
 /// `graph …`
 #[derive(Debug, Subcommand)]
 pub enum GraphCommand {
-    /// Write the graph to a file as JSON Lines
+    /// Write the graph to a new file as JSON Lines
     Export {
         /// The file; `-` is standard output
         file: PathBuf,
@@ -167,7 +169,7 @@ pub enum GraphCommand {
         #[allow(missing_docs, reason = "documented at Common")]
         common: Common,
     },
-    /// Add the content of a JSON Lines file to the graph
+    /// Read an exported file into an empty graph, all or nothing
     Import {
         /// The file; `-` is standard input
         file: PathBuf,

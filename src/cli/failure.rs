@@ -57,12 +57,8 @@ impl From<ConfigError> for Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let clap_says = self.exit == Exit::Usage && self.messages[0].starts_with("error: ");
-        for (index, message) in self.messages.iter().enumerate() {
-            let newline = if index == 0 { "" } else { "\n" };
-            let name = if clap_says { "" } else { "ultimate-mcp: " };
-            write!(f, "{newline}{name}{message}")?;
-        }
-        Ok(())
+        let lines: Vec<String> =
+            self.messages.iter().map(|message| format!("ultimate-mcp: {message}")).collect();
+        f.write_str(&lines.join("\n"))
     }
 }

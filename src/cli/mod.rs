@@ -6,8 +6,10 @@
 mod args;
 mod audit;
 mod config;
+mod doctor;
 mod failure;
-mod operate;
+mod graph;
+mod serve;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -21,6 +23,8 @@ use clap::error::ErrorKind;
 
 pub use args::{AuditCommand, Cli, Command, Common, ConfigCommand, GraphCommand, TokenCommand};
 pub use failure::{Exit, Failure};
+
+use crate::config::BASE_TOML;
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
@@ -47,25 +51,26 @@ pub fn execute(
         Err(error) => return usage(&error, out),
     };
     match cli.command {
-        Command::Serve { common } => operate::serve(common.load(environment)?),
+        Command::Serve { common } => serve::serve(common.load(environment)?),
         Command::Token { command: TokenCommand::Create(request) } => {
             token::create(&request, environment, out)
         }
         Command::Config { command: ConfigCommand::Check { common } } => {
             config::check(&common, environment, out)
         }
+        Command::Config { command: ConfigCommand::Explain } => print(out, BASE_TOML),
         Command::Config { command: ConfigCommand::Dump { common } } => {
             config::dump(&common, environment, out)
         }
         Command::Audit { command: AuditCommand::Verify { witness, common } } => {
             audit::verify(&common.load(environment)?.config, witness.as_deref(), out)
         }
-        Command::Doctor { common } => operate::doctor(&common.load(environment)?, out),
+        Command::Doctor { common } => doctor::doctor(&common.load(environment)?.config.cell, out),
         Command::Graph { command: GraphCommand::Export { file, common } } => {
-            operate::graph_export(&common.load(environment)?, &file, out)
+            graph::export(&common.load(environment)?.config, &file, out)
         }
         Command::Graph { command: GraphCommand::Import { file, common } } => {
-            operate::graph_import(&common.load(environment)?, &file, out)
+            graph::import(&common.load(environment)?.config, &file, out)
         }
     }
 }
@@ -74,8 +79,20 @@ pub fn execute(
 fn usage(error: &clap::Error, out: &mut dyn Write) -> Result<(), Failure> {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => print(out, &error.to_string()),
-        _ => Err(Failure::new(Exit::Usage, error.to_string().trim_end().to_owned())),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            Err(Failure::new(Exit::Usage, "a subcommand is missing; see --help"))
+        }
+        _ => Err(Failure::new(Exit::Usage, one_line(&error.to_string()))),
     }
+}
+
+/// clap's message and tip without the usage it repeats.
+fn one_line(text: &str) -> String {
+    let words = text.lines().map(str::trim);
+    let said =
+        words.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let said: Vec<&str> = said.filter(|line| !line.is_empty()).collect();
+    format!("{}; see --help", said.join(" ").trim_start_matches("error: "))
 }
 
 /// Writes a result. A reader that went away (`| head`) is not an error.

@@ -92,7 +92,7 @@ fn token_create_says_in_one_line_what_is_wrong() {
         (&["--sub", "ada", "--role", "viewer", "--ttl", "soon"], Exit::Usage, "--ttl"),
     ] {
         let (got, message) = create(line);
-        assert_eq!(got, code, "{message}");
+        assert_eq!((got, message.lines().count()), (code, 1), "{message}");
         assert!(message.contains(says), "{message}");
     }
     let key = data.path().join("keys/token.key");
@@ -119,18 +119,31 @@ fn config_check_reads_key_files_and_the_policy_too() {
     std::fs::write(&policy, "combine = \"maybe\"\n[roles]").unwrap();
     let file = dir.path().join("x.toml");
     let text = format!(
-        "policy_file = {policy:?}\n[auth]\nkeys = [\
+        "policy_file = {policy:?}\n[tools]\nprompts_dir = \"/no/such\"\n[auth]\nkeys = [\
          {{ kid = \"a\", algorithm = \"HS256\", secret = \"short\" }},\
          {{ kid = \"b\", algorithm = \"RS256\", public_key_file = \"/none.pem\" }}]\n"
     );
     std::fs::write(&file, text).unwrap();
     let (code, message) = exit(run(&["config", "check", "--config", file.to_str().unwrap()]));
     assert_eq!(code, Exit::Config);
-    for part in ["policy.toml: combine: ", "x.toml: auth.keys `a`: the secret has 5", "/none.pem"] {
+    for part in [
+        "policy.toml: combine: ",
+        "x.toml: auth.keys `a`: the secret has 5",
+        "/none.pem",
+        "x.toml: tools.prompts_dir: /no/such is no directory",
+    ] {
         assert!(message.contains(part), "missing {part}:\n{message}");
     }
     // A check leaves nothing behind.
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn config_explain_prints_a_file_that_is_a_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("all.toml");
+    std::fs::write(&file, run(&["config", "explain"]).unwrap()).unwrap();
+    assert_eq!(run(&["config", "check", "--config", file.to_str().unwrap()]).unwrap(), "ok\n");
 }
 
 #[test]
@@ -151,7 +164,8 @@ fn a_server_open_to_the_network_without_a_key_is_refused_before_it_starts() {
 #[test]
 fn wrong_usage_is_exit_64_and_help_is_success() {
     for line in [&["srve"][..], &[], &["serve", "--prot", "1"], &["token"], &["graph", "export"]] {
-        assert_eq!(exit(run(line)).0, Exit::Usage, "{line:?}");
+        let (code, message) = exit(run(line));
+        assert_eq!((code, message.lines().count()), (Exit::Usage, 1), "{line:?}: {message}");
     }
     for line in [&["--help"][..], &["--version"], &["serve", "--help"]] {
         assert!(!run(line).unwrap().is_empty(), "{line:?}");
@@ -202,4 +216,38 @@ fn write_trail(data: &Path, events: usize) {
         }
         root.drain(deadline).await;
     });
+}
+
+#[test]
+fn a_graph_goes_out_and_into_another_directory_unchanged() {
+    let root = tempfile::tempdir().unwrap();
+    let path = |name: &str| root.path().join(name).to_str().unwrap().to_owned();
+    let (here, there) = (path("here"), path("there"));
+    let graph = |verb: &str, file: &str, dir: &str| run(&["graph", verb, file, "--data-dir", dir]);
+    assert_eq!(exit(graph("export", &path("none.jsonl"), &here)).0, Exit::Unavailable);
+    assert_eq!(exit(graph("import", &path("none.jsonl"), &here)).0, Exit::Io);
+
+    let made = "{\"graph\":\"ultimate-mcp\",\"version\":1}\n\
+        {\"node\":{\"key\":\"ada\",\"labels\":[\"Person\"],\"properties\":{\"born\":1815}}}\n\
+        {\"node\":{\"key\":\"bob\",\"labels\":[\"Person\"],\"properties\":{}}}\n\
+        {\"relationship\":{\"start\":\"ada\",\"type\":\"KNOWS\",\"end\":\"bob\",\"properties\":{}}}\n\
+        {\"end\":{\"nodes\":2,\"relationships\":1}}\n";
+    std::fs::write(path("made.jsonl"), made).unwrap();
+    let said = graph("import", &path("made.jsonl"), &here).unwrap();
+    assert!(said.starts_with("{\"nodes\":2,\"relationships\":1,\"sha256\":\""), "{said}");
+    // The exported form adds what every node has; from there on it does not change any more.
+    let first = graph("export", &path("a.jsonl"), &here).unwrap();
+    assert!(first.starts_with("{\"nodes\":2,\"relationships\":1,"), "{first}");
+    graph("import", &path("a.jsonl"), &there).unwrap();
+    graph("export", &path("b.jsonl"), &there).unwrap();
+    let read = |name: &str| std::fs::read_to_string(path(name)).unwrap();
+    assert_eq!(read("a.jsonl"), read("b.jsonl"));
+    let mode = std::fs::metadata(path("a.jsonl")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    // Nothing is written over: neither an older export nor a graph that is there.
+    assert_eq!(exit(graph("export", &path("a.jsonl"), &here)).0, Exit::Io);
+    assert_eq!(exit(graph("import", &path("a.jsonl"), &here)).0, Exit::Data);
+    std::fs::write(path("cut.jsonl"), made.split("{\"end\"").next().unwrap()).unwrap();
+    assert_eq!(exit(graph("import", &path("cut.jsonl"), &path("third"))).0, Exit::Data);
 }

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
+use crate::tools::artifacts::ArtifactOptions;
+
 /// Section `auth`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -111,6 +113,8 @@ pub struct ToolsOptions {
     /// Prompts of the operator.
     #[serde(deserialize_with = "path_opt")]
     pub prompts_dir: Option<PathBuf>,
+    /// Files that runs leave.
+    pub artifacts: ArtifactOptions,
 }
 
 fn text_opt<'de, D: Deserializer<'de>>(source: D) -> Result<Option<String>, D::Error> {

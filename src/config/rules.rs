@@ -39,12 +39,14 @@ fn exposure(config: &Config, doubtful: impl Fn(&str) -> bool, findings: &mut Fin
             ),
         ));
     }
-    if config.http.allowed_hosts.is_empty() && !doubtful("http.allowed_hosts") {
+    // An address of its own is a name clients can use; "all addresses" is none.
+    let nameless = bind.is_unspecified() && config.http.allowed_hosts.is_empty();
+    if nameless && !doubtful("http.allowed_hosts") {
         findings.push((
             "http.bind".to_owned(),
             format!(
-                "{bind} is open to the network, so `http.allowed_hosts` must list the names clients \
-                 use, e.g. [\"mcp.example.org\"]"
+                "{bind} is every address, so `http.allowed_hosts` must list the names clients use, \
+                 e.g. [\"mcp.example.org\"]"
             ),
         ));
     }
@@ -144,6 +146,8 @@ fn parts(config: &Config, findings: &mut Findings) {
         ("authorization", config.authorization.mistakes()),
         ("sessions", config.sessions.mistakes()),
         ("cache", config.cache.mistakes()),
+        ("cell", config.cell.mistakes()),
+        ("graph", config.graph.mistakes()),
         ("supervision", config.supervision.mistakes()),
     ];
     for (section, mistakes) in engine {

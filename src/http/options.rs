@@ -95,27 +95,29 @@ impl HttpOptions {
         problems
     }
 
+    /// The guard: loopback names, the configured ones, the public URL's, and the address we listen on
+    /// (an address, unlike a name, cannot be re-pointed at us).
+    ///
+    /// # Errors
+    /// The entries that are neither host nor origin.
+    pub fn guard(&self) -> Result<Guard, Vec<String>> {
+        let mut hosts = self.allowed_hosts.clone();
+        match self.bind {
+            host if host.is_unspecified() => {}
+            IpAddr::V4(address) => hosts.push(address.to_string()),
+            IpAddr::V6(address) => hosts.push(format!("[{address}]")),
+        }
+        let public = self.public_url.split_once("://").map(|(_, rest)| rest);
+        hosts.extend(public.and_then(|rest| rest.split('/').next()).map(str::to_owned));
+        Guard::new(&hosts, &self.allowed_origins)
+    }
+
     /// The URL clients reach the server by, without a slash at its end; `port` is the one bound.
     pub fn base_url(&self, port: u16) -> String {
         match self.public_url.trim_end_matches('/') {
             "" => format!("http://{}", SocketAddr::new(self.bind, port)),
             url => url.to_owned(),
         }
-    }
-
-    /// The guard: loopback names, the configured ones, and the address we listen on (an address, unlike
-    /// a name, cannot be re-pointed at us).
-    ///
-    /// # Errors
-    /// The entries that are neither host nor origin.
-    pub fn guard(&self) -> Result<Guard, Vec<String>> {
-        let mut hosts = self.allowed_hosts.clone();
-        match self.host {
-            host if host.is_unspecified() => {}
-            IpAddr::V4(address) => hosts.push(address.to_string()),
-            IpAddr::V6(address) => hosts.push(format!("[{address}]")),
-        }
-        Guard::new(&hosts, &self.allowed_origins)
     }
 
     /// The limits for request bodies.
@@ -152,6 +154,24 @@ mod tests {
     }
 
     #[test]
+    fn the_address_we_listen_on_and_the_public_url_are_hosts_we_answer_to() {
+        let allowed = |options: &HttpOptions, host: &'static str| {
+            let mut headers = actix_web::http::header::HeaderMap::new();
+            let host = actix_web::http::header::HeaderValue::from_static(host);
+            headers.insert(actix_web::http::header::HOST, host);
+            options.guard().unwrap().check(&"/mcp".parse().unwrap(), &headers).is_ok()
+        };
+        let on = |host: [u8; 4]| HttpOptions { bind: host.into(), ..HttpOptions::default() };
+        assert!(allowed(&on([192, 0, 2, 7]), "192.0.2.7:8484"));
+        assert!(!allowed(&on([0, 0, 0, 0]), "192.0.2.7:8484"));
+        assert!(!allowed(&on([127, 0, 0, 1]), "192.0.2.7:8484"));
+        let public_url = "https://mcp.example.org/x".to_owned();
+        let public = HttpOptions { public_url, ..HttpOptions::default() };
+        assert!(allowed(&public, "mcp.example.org"));
+        assert!(!allowed(&public, "example.org"));
+    }
+
+    #[test]
     fn clients_use_the_public_url_when_there_is_one() {
         let mut options = HttpOptions::default();
         assert_eq!(options.base_url(5000), "http://127.0.0.1:5000");
@@ -159,19 +179,6 @@ mod tests {
         assert_eq!(options.base_url(5000), "http://[::1]:5000");
         options.public_url = "https://mcp.example.org/".to_owned();
         assert_eq!(options.base_url(5000), "https://mcp.example.org");
-    }
-
-    #[test]
-    fn the_address_we_listen_on_is_a_host_we_answer_to() {
-        let mut headers = actix_web::http::header::HeaderMap::new();
-        let host = actix_web::http::header::HeaderValue::from_static("192.0.2.7:8484");
-        headers.insert(actix_web::http::header::HOST, host);
-        let allowed = |host: [u8; 4]| {
-            let options = HttpOptions { host: host.into(), ..HttpOptions::default() };
-            options.guard().unwrap().check(&"/mcp".parse().unwrap(), &headers).is_ok()
-        };
-        assert!(allowed([192, 0, 2, 7]));
-        assert!(!allowed([0, 0, 0, 0]) && !allowed([127, 0, 0, 1]));
     }
 
     #[test]

@@ -80,7 +80,7 @@ impl<H: Host> Endpoint<H> {
         })
     }
 
-    /// Registers the endpoint at [`PATH`], for every HTTP method.
+    /// Registers the endpoint at `/mcp`, for every HTTP method.
     pub fn routes(endpoint: Data<Self>) -> impl FnOnce(&mut ServiceConfig) {
         move |config| {
             config.service(web::resource(PATH).app_data(endpoint).default_service(web::to(

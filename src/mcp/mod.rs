@@ -3,7 +3,7 @@
 //!
 //! This layer turns bytes into calls of a [`Host`] and its answers into bytes. It holds no state and
 //! decides nothing about who may do what; the production host is the server's state, the conformance
-//! suite puts a host with the suite's own tools behind the same layer. Read [`endpoint`] first: its
+//! suite puts a host with the suite's own tools behind the same layer. Read `endpoint.rs` first: its
 //! functions are the rungs of the validation ladder in their order (docs/protocol.md).
 //!
 //! It refuses everything malformed with the code and status its revision prescribes, and never

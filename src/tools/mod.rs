@@ -1,16 +1,21 @@
 //! Tools: what agents can call. Each is written once; every transport reaches it through
 //! [`crate::tools_call`].
 
+#[cfg(feature = "bench")]
+mod add;
 pub mod artifacts;
 mod cell;
 mod descriptor;
+pub mod documents;
 pub mod execute;
 mod files;
+pub mod generate;
 mod hash;
 mod limits;
 pub mod lint;
 mod memo;
 mod outcome;
+mod registry;
 pub mod run_tests;
 mod schema;
 #[cfg(test)]
@@ -27,6 +32,7 @@ use crate::error::ApiError;
 pub use cell::Cell;
 pub use descriptor::{Annotations, Effects, ToolDescriptor};
 pub use memo::{Memo, Unkept};
+pub use registry::{Registry, ToolParts};
 pub use typed::{Answer, Typed, TypedTool, decode};
 
 /// What a tool gets to work with.
@@ -42,12 +48,12 @@ pub struct ToolCall<'a> {
 /// What a tool answers.
 #[derive(Debug)]
 pub struct ToolOutput {
-    /// The structured result: a JSON object that conforms to the tool's output schema. When
-    /// `is_error`, an object `{"error": …}` that need not.
+    /// The structured result: a JSON object that conforms to the tool's output schema, also when
+    /// `is_error`: clients check it.
     pub structured: Box<RawValue>,
     /// A text for models when it says more than the JSON; `None` repeats the JSON as text.
     pub text: Option<String>,
-    /// The tool ran and failed, or the arguments were wrong: a result, not a protocol error.
+    /// The tool ran and failed: a result, not a protocol error.
     pub is_error: bool,
     /// Facts for the audit event's `details` (sizes, hashes, status; never code, data or secrets).
     pub audit: serde_json::Map<String, serde_json::Value>,

@@ -106,6 +106,21 @@ async fn a_caller_that_is_dropped_takes_its_queued_message_back() {
 }
 
 #[actix_rt::test]
+async fn what_was_taken_back_counts_against_the_bound_until_the_queue_has_passed_it() {
+    let child = in_paused_time(with_places(3)).await;
+    let (release, held) = tokio::sync::oneshot::channel();
+    child.tell(AtomicHeld(held)).unwrap();
+    for _ in 0..2 {
+        child.ask(Add(5), Deadline::after(ms(30))).await.unwrap_err();
+    }
+    let refused = child.ask(Add(5), soon()).await;
+    assert!(matches!(refused, Err(AskError::Overloaded { .. })), "{refused:?}");
+    release.send(()).unwrap();
+    until("the queue has passed them", || child.in_flight() == 0).await;
+    assert_eq!(child.ask(Add(1), soon()).await, Ok(1));
+}
+
+#[actix_rt::test]
 async fn tell_is_bounded_like_ask() {
     let (root, _exit) = root(quick());
     let child = root.spawn(with_places(3)).await.unwrap();

@@ -69,6 +69,20 @@ async fn siblings_restarted_in_company_keep_their_queues() {
 }
 
 #[actix_rt::test]
+async fn siblings_that_crash_together_cost_one_restart_of_the_group() {
+    // On one thread both are down before their supervisor looks.
+    let root = root_here(PolicyOptions { max_restarts: 1, ..with(Strategy::OneForAll) });
+    let first = root.spawn(worker("first").placement(here())).await.unwrap();
+    let second = root.spawn(worker("second").placement(here())).await.unwrap();
+    first.ask(Add(1), soon()).await.unwrap();
+    second.ask(Add(1), soon()).await.unwrap();
+    join(crash(&first), crash(&second)).await;
+    assert_eq!(first.ask(Add(1), soon()).await, Ok(1));
+    assert_eq!(second.ask(Add(1), soon()).await, Ok(1));
+    assert_eq!((node(&root, "first").restarts, node(&root, "second").restarts), (1, 1));
+}
+
+#[actix_rt::test]
 async fn a_nested_supervisor_restarts_with_its_siblings() {
     let (root, _exit) = root(with(Strategy::OneForAll));
     let crashing = spawn(&root, "crashing").await;

@@ -32,6 +32,29 @@ async fn a_blocked_handler_is_replaced_and_its_queue_served_on_a_new_thread() {
 }
 
 #[actix_rt::test]
+async fn a_stuck_thread_that_comes_back_takes_nothing_from_its_successor() {
+    let (root, _exit) = root(watchful());
+    let child = spawn(&root, "worker").await;
+    let (release_stuck, held) = std::sync::mpsc::channel();
+    let blocked = child.ask(Block(held), soon()).await;
+    assert!(matches!(blocked, Err(AskError::Crashed { .. })), "{blocked:?}");
+    let (release, held) = tokio::sync::oneshot::channel();
+    let queued = async {
+        let holding = child.ask(AtomicHeld(held), soon());
+        join(holding, join_all((0..5).map(|_| child.ask(Add(1), soon())))).await
+    };
+    let come_back = async {
+        until("all are queued", || child.in_flight() == 6).await;
+        drop(release_stuck);
+        until("the stuck thread ended", || node(&root, "worker").stuck_threads == 0).await;
+        assert_eq!(child.in_flight(), 6);
+        release.send(()).unwrap();
+    };
+    let ((_, answers), ()) = join(queued, come_back).await;
+    assert_eq!(answers, (1..=5).map(Ok).collect::<Vec<_>>());
+}
+
+#[actix_rt::test]
 async fn a_child_starved_by_a_blocked_neighbour_moves_without_blame() {
     let policy = PolicyOptions { max_restarts: 1, ..watchful() };
     let (root, _exit) = root(policy);

@@ -1,80 +1,110 @@
-//! PID 1 of a run: prepares everything, starts the payload, reaps, reports how it ended, leaves.
+//! PID 1 of a run: prepares everything, waits for its order, starts the payload, reaps, reports.
 //!
 //! It is a fork of the launcher, so it does three things first: close what is not its own, ask to die
-//! with the launcher, and wait for the word that ids and control groups are set. Its memory can not
-//! be read from inside (not dumpable, another uid where the host allows it, no environment), and no
-//! signal from inside reaches it (pid_namespaces(7)). When it leaves, the kernel kills what is left.
+//! with the launcher, and wait for the word that its ids are mapped. Its memory cannot be read from
+//! inside (not dumpable, another uid where the host allows it, no environment), and no signal from
+//! inside reaches it (pid_namespaces(7)). It reports only when it is the last process of the run; if
+//! it is killed, the kernel kills the others with it.
 
 use std::convert::Infallible;
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::net::{RecvFlags, recv};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::{
-    ABOVE, At, Failure, Filter, Identity, Inside, Report, Stage, Template, payload, rootfs,
-};
+use super::{ABOVE, At, Common, Failure, Identity, Order, Report, Seed, Stage, payload, rootfs};
 use crate::sys;
 use crate::wire::message::Exit;
-use crate::wire::socket;
+use crate::wire::{runfile, socket};
 
 /// The name of the machine as the payload sees it.
 const HOST_NAME: &[u8] = b"cell";
 
+/// Entered by init itself, so that their cost does not keep the launcher from other runs.
+const OWN_NAMESPACES: i32 = libc::CLONE_NEWNS
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWCGROUP;
+
 /// The life of init.
-pub(crate) fn run(inside: &Inside, template: &Template, filter: &Filter) -> Infallible {
-    let report = match live(inside, template, filter) {
+pub(crate) fn run(seed: &Seed, common: &Common) -> Infallible {
+    let report = match live(seed, common) {
         Ok(report) => report,
         Err((stage, errno)) => Report::Failed { stage: stage as u8, errno: errno.raw_os_error() },
     };
     // Nobody is left to tell when this fails: the launcher is gone, and so are we.
-    let _ = socket::send(&inside.control, &report.encode(), &[]);
+    let _ = socket::send(&seed.control, &report.encode(), &[]);
     sys::exit_now(0)
 }
 
-fn live(inside: &Inside, template: &Template, filter: &Filter) -> Result<Report, Failure> {
-    let own = [&inside.stdin, &inside.stdout, &inside.stderr, &inside.control];
-    let mut keep: Vec<i32> = own.map(AsRawFd::as_raw_fd).to_vec();
-    keep.push(inside.runfile.as_raw_fd());
+fn live(seed: &Seed, common: &Common) -> Result<Report, Failure> {
+    prepare(seed, common)?;
+    let order = await_order(seed)?;
+    let work = rootfs::furnish(&order)?;
+    start_and_reap(seed, common, order, work)
+}
+
+/// Everything that does not depend on the run.
+fn prepare(seed: &Seed, common: &Common) -> Result<(), Failure> {
+    let mut keep: Vec<i32> = seed.join.iter().map(AsRawFd::as_raw_fd).collect();
+    keep.push(seed.control.as_raw_fd());
     sys::close_all_but(&mut keep).at(Stage::Process)?;
     sys::unblock_signals();
-    die_with_launcher(inside)?;
-    wait_for_go(inside)?;
-    if let Identity::Slot { .. } = inside.identity {
+    let _ = rustix::thread::set_name(c"cell-init");
+    die_with_launcher(seed)?;
+    hear(seed, &mut [0; 8])?;
+    for file in &seed.join {
+        // "0" is the writer. Takes a grace period of RCU: the launcher could not wait that long.
+        rustix::io::write(file, b"0").at(Stage::Groups)?;
+    }
+    if let Identity::Slot { .. } = seed.identity {
         sys::become_id(0, 0, true).at(Stage::Identity)?;
     }
     // Changing ids cleared it (prctl(2)); a launcher that died in between shows as a closed socket.
-    die_with_launcher(inside)?;
+    die_with_launcher(seed)?;
     sys::prctl(libc::PR_SET_DUMPABLE, 0).at(Stage::Identity)?;
-    sys::unshare(libc::CLONE_NEWCGROUP).at(Stage::Identity)?;
-    let work = rootfs::build(inside, template)?;
+    sys::unshare(OWN_NAMESPACES).at(Stage::Namespaces)?;
+    rootfs::prepare(&common.masks).at(Stage::Root)?;
     rustix::system::sethostname(HOST_NAME).at(Stage::Network)?;
-    sys::loopback_up().at(Stage::Network)?;
-    start_and_reap(inside, filter, work)
+    sys::loopback_up().at(Stage::Network)
 }
 
-fn die_with_launcher(inside: &Inside) -> Result<(), Failure> {
+fn die_with_launcher(seed: &Seed) -> Result<(), Failure> {
     sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64).at(Stage::Process)?;
     let peek = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-    match recv(&inside.control, &mut [0u8; 1][..], peek) {
+    match recv(&seed.control, &mut [0u8; 1][..], peek) {
         Ok((_, 0)) => sys::exit_now(0),
         _ => Ok(()),
     }
 }
 
-/// Blocks until the launcher has mapped our ids and attached our control groups.
-fn wait_for_go(inside: &Inside) -> Result<(), Failure> {
-    let mut buffer = [0u8; 8];
-    match socket::receive(&inside.control, &mut buffer).at(Stage::Process)? {
-        Some(_) => Ok(()),
+/// Waits for the launcher's next word; leaves when there is no launcher any more.
+fn hear(seed: &Seed, buffer: &mut [u8]) -> Result<Vec<OwnedFd>, Failure> {
+    match socket::receive(&seed.control, buffer).at(Stage::Process)? {
+        Some((_, fds)) => Ok(fds),
         None => sys::exit_now(0),
     }
 }
 
-fn start_and_reap(inside: &Inside, filter: &Filter, work: OwnedFd) -> Result<Report, Failure> {
+fn await_order(seed: &Seed) -> Result<Order, Failure> {
+    let mut fds = hear(seed, &mut [0; 8])?.into_iter();
+    let mut next = || fds.next().ok_or((Stage::Process, Errno::BADF));
+    let (runfile, stdin, stdout, stderr) = (File::from(next()?), next()?, next()?, next()?);
+    let head = runfile::read(&runfile).map_err(|_| (Stage::Process, Errno::INVAL))?;
+    Ok(Order { head, runfile, stdin, stdout, stderr })
+}
+
+fn start_and_reap(
+    seed: &Seed,
+    common: &Common,
+    order: Order,
+    work: OwnedFd,
+) -> Result<Report, Failure> {
     let (failure_in, failure_out) = high_pipe().at(Stage::Fork)?;
-    let (compiled_in, compiled_out) = match inside.head.compile_signal {
+    let (compiled_in, compiled_out) = match order.head.compile_signal {
         true => {
             let (input, output) = high_pipe().at(Stage::Fork)?;
             (Some(input), Some(output))
@@ -82,8 +112,9 @@ fn start_and_reap(inside: &Inside, filter: &Filter, work: OwnedFd) -> Result<Rep
         false => (None, None),
     };
     let main = sys::fork_child(|| {
+        let compiled = compiled_out.as_ref();
         let Err((stage, errno)) =
-            payload::become_payload(inside, filter, &failure_out, compiled_out.as_ref());
+            payload::become_payload(&order, seed.identity, common, &failure_out, compiled);
         let mut bytes = [0u8; 5];
         bytes[0] = stage as u8;
         bytes[1..].copy_from_slice(&errno.raw_os_error().to_le_bytes());
@@ -91,15 +122,18 @@ fn start_and_reap(inside: &Inside, filter: &Filter, work: OwnedFd) -> Result<Rep
         sys::exit_now(127)
     })
     .at(Stage::Fork)?;
-    socket::send(&inside.control, &Report::Ready.encode(), &[work.as_fd()]).at(Stage::Fork)?;
+    socket::send(&seed.control, &Report::Ready.encode(), &[work.as_fd()]).at(Stage::Fork)?;
     // By name, before everything is closed by number: nothing may be closed twice.
-    drop((work, failure_out, compiled_out));
-    step_back(inside, &failure_in, compiled_in.as_ref()).at(Stage::Privileges)?;
+    drop((work, order, failure_out, compiled_out));
+    step_back(seed, &failure_in, compiled_in.as_ref()).at(Stage::Privileges)?;
     let exit = reap_until(main);
-    if let Some((stage, errno)) = read_failure(&failure_in) {
-        return Ok(Report::Failed { stage, errno });
-    }
-    Ok(Report::Exited { exit, compiled: compiled_in.as_ref().is_none_or(said_so) })
+    let failure = read_failure(&failure_in);
+    let compiled = compiled_in.as_ref().is_none_or(said_so);
+    end_the_rest();
+    Ok(match failure {
+        Some((stage, errno)) => Report::Failed { stage, errno },
+        None => Report::Exited { exit, compiled },
+    })
 }
 
 /// A pipe out of the way of the numbers that the payload's own descriptors get.
@@ -108,13 +142,13 @@ fn high_pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
     Ok((fcntl_dupfd_cloexec(&input, ABOVE)?, fcntl_dupfd_cloexec(&output, ABOVE)?))
 }
 
-/// Init needs nothing any more but to wait, to read two pipes and to write one message.
-fn step_back(inside: &Inside, failure: &OwnedFd, compiled: Option<&OwnedFd>) -> Result<(), Errno> {
-    let mut keep = vec![inside.control.as_raw_fd(), failure.as_raw_fd()];
+/// Init needs nothing any more but to wait, to kill, to read two pipes and to write one message.
+fn step_back(seed: &Seed, failure: &OwnedFd, compiled: Option<&OwnedFd>) -> Result<(), Errno> {
+    let mut keep = vec![seed.control.as_raw_fd(), failure.as_raw_fd()];
     keep.extend(compiled.map(AsRawFd::as_raw_fd));
     sys::close_all_but(&mut keep)?;
     sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1)?;
-    sys::clear_capabilities()
+    sys::keep_only_kill()
 }
 
 /// Reaps whatever ends, orphans of the payload included, until its first process has.
@@ -130,6 +164,17 @@ fn reap_until(main: i32) -> Exit {
     Exit::Unknown
 }
 
+/// Kills and reaps what the program left behind. Afterwards init is alone in its namespace: a fork
+/// that raced with the kill has been adopted and is waited for by the next round.
+fn end_the_rest() {
+    loop {
+        sys::kill_all_others();
+        if sys::wait_any().is_none() {
+            return;
+        }
+    }
+}
+
 /// What stopped the payload before its exec. Its end is closed by now, so this never waits.
 fn read_failure(pipe: &OwnedFd) -> Option<(u8, i32)> {
     let mut bytes = [0u8; 5];
@@ -142,6 +187,5 @@ fn read_failure(pipe: &OwnedFd) -> Option<(u8, i32)> {
 /// Whether the program said that its source compiled. A process it left behind may still hold the
 /// other end open, so the pipe is asked, not awaited.
 fn said_so(pipe: &OwnedFd) -> bool {
-    let ready = rustix::io::ioctl_fionread(pipe).unwrap_or(0);
-    ready > 0
+    rustix::io::ioctl_fionread(pipe).unwrap_or(0) > 0
 }

@@ -1,13 +1,15 @@
 //! What happens inside a run, from the fork to the payload's exec.
 //!
-//! [`init::run`] is the life of PID 1: wait for the launcher, build the root ([`rootfs`]), start the
-//! payload ([`payload`]), reap, report. Each failure names its [`Stage`]; nothing continues past one.
+//! [`init::run`] is the life of PID 1: enter its namespaces and build the root ([`rootfs`]), wait for
+//! an order, start the payload ([`payload`]), reap, report. Each failure names its [`Stage`]; nothing
+//! continues past one. The order comes last so that a sandbox can be prepared before it is needed.
 
 pub(crate) mod init;
 mod payload;
 mod report;
 mod rootfs;
 
+use std::collections::HashMap;
 use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -16,6 +18,7 @@ use rustix::io::Errno;
 
 pub(crate) use self::report::Report;
 use crate::seccomp::bpf::Instruction;
+use crate::spec::Profile;
 use crate::wire::runfile::RunHead;
 
 /// The payload's uid and gid as it sees them.
@@ -34,16 +37,18 @@ pub(crate) const NOTHING: &str = ".nothing";
 #[repr(u8)]
 pub(crate) enum Stage {
     Process = 0,
-    Identity = 1,
-    Root = 2,
-    Network = 3,
-    Files = 4,
-    Fork = 5,
-    Limits = 6,
-    Privileges = 7,
-    Landlock = 8,
-    Seccomp = 9,
-    Exec = 10,
+    Groups = 1,
+    Identity = 2,
+    Namespaces = 3,
+    Root = 4,
+    Network = 5,
+    Files = 6,
+    Fork = 7,
+    Limits = 8,
+    Privileges = 9,
+    Landlock = 10,
+    Seccomp = 11,
+    Exec = 12,
 }
 
 impl Stage {
@@ -51,16 +56,18 @@ impl Stage {
     pub(crate) fn describe(number: u8) -> &'static str {
         match number {
             0 => "creating its process",
-            1 => "setting its user ids",
-            2 => "building its root",
-            3 => "preparing its network",
-            4 => "placing its files",
-            5 => "forking the program",
-            6 => "setting resource limits",
-            7 => "dropping privileges",
-            8 => "applying Landlock",
-            9 => "applying seccomp",
-            10 => "executing the program",
+            1 => "joining its control groups",
+            2 => "setting its user ids",
+            3 => "entering its namespaces",
+            4 => "building its root",
+            5 => "preparing its network",
+            6 => "placing its files",
+            7 => "forking the program",
+            8 => "setting resource limits",
+            9 => "dropping privileges",
+            10 => "applying Landlock",
+            11 => "applying seccomp",
+            12 => "executing the program",
             _ => "an unknown stage",
         }
     }
@@ -95,25 +102,32 @@ pub(crate) enum Identity {
     Own { uid: u32, gid: u32 },
 }
 
-/// Everything the child needs; prepared by the launcher before the fork.
-pub(crate) struct Inside {
+/// What init is born with. Nothing of any run: it may wait for its order as long as it likes.
+pub(crate) struct Seed {
+    /// Its socket to the launcher.
+    pub(crate) control: OwnedFd,
+    pub(crate) identity: Identity,
+    /// `cgroup.procs` files of the groups it joins by itself, opened with the launcher's rights.
+    pub(crate) join: Vec<OwnedFd>,
+}
+
+/// The run it is asked to carry out.
+pub(crate) struct Order {
     pub(crate) head: RunHead,
     pub(crate) runfile: File,
     pub(crate) stdin: OwnedFd,
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
-    pub(crate) control: OwnedFd,
-    pub(crate) identity: Identity,
-    /// No control group bounds memory: per-process limits must do.
-    pub(crate) memory_by_rlimit: bool,
-    pub(crate) landlock: bool,
 }
 
 /// What is the same for all runs of a launcher.
-pub(crate) struct Template {
+pub(crate) struct Common {
     /// Paths beneath `/proc` to cover: name, and whether it is a directory.
     pub(crate) masks: Vec<(CString, bool)>,
+    /// The kernel knows Landlock.
+    pub(crate) landlock: bool,
+    /// No control group bounds memory: per-process limits must do.
+    pub(crate) memory_by_rlimit: bool,
+    /// The filter of each profile.
+    pub(crate) filters: HashMap<Profile, Vec<Instruction>>,
 }
-
-/// The filter for a run, made by the launcher once per profile.
-pub(crate) type Filter = [Instruction];

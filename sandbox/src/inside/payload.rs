@@ -14,8 +14,8 @@ use landlock::{
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::{chdir, setsid};
 
-use super::{ABOVE, At, Failure, Filter, Identity, Inside, PAYLOAD_ID, Stage, WORK_DIR};
-use crate::spec::{Limits, Profile};
+use super::{ABOVE, At, Common, Failure, Identity, Order, PAYLOAD_ID, Stage, WORK_DIR};
+use crate::spec::Profile;
 use crate::sys;
 
 /// The clean environment; a run's own variables come after and win.
@@ -39,24 +39,27 @@ const LIBRARY_BYTES: u64 = 1024 * 1024 * 1024;
 
 /// Becomes the payload. Comes back only with a failure.
 pub(super) fn become_payload(
-    inside: &Inside,
-    filter: &Filter,
+    order: &Order,
+    identity: Identity,
+    common: &Common,
     failures: &OwnedFd,
     compiled: Option<&OwnedFd>,
 ) -> Result<Infallible, Failure> {
+    let filter = common.filters.get(&order.head.profile).ok_or((Stage::Seccomp, Errno::INVAL))?;
     setsid().at(Stage::Fork)?;
-    descriptors(inside, failures, compiled).at(Stage::Fork)?;
-    resource_limits(&inside.head.limits, inside).at(Stage::Limits)?;
+    descriptors(order, failures, compiled).at(Stage::Fork)?;
+    sys::schedule_ordinarily(0).at(Stage::Limits)?;
+    resource_limits(order, identity, common).at(Stage::Limits)?;
     sys::drop_capabilities().at(Stage::Privileges)?;
-    if let Identity::Slot { .. } = inside.identity {
+    if let Identity::Slot { .. } = identity {
         sys::become_id(PAYLOAD_ID, PAYLOAD_ID, true).at(Stage::Privileges)?;
     }
     sys::clear_capabilities().at(Stage::Privileges)?;
     sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).at(Stage::Privileges)?;
     chdir(WORK_DIR).at(Stage::Exec)?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    let (program, argv, env) = command(inside).at(Stage::Exec)?;
-    if inside.landlock {
+    let (program, argv, env) = command(order).at(Stage::Exec)?;
+    if common.landlock {
         confine().map_err(|_| (Stage::Landlock, Errno::PERM))?;
     }
     sys::install_filter(filter).at(Stage::Seccomp)?;
@@ -64,13 +67,9 @@ pub(super) fn become_payload(
 }
 
 /// Exactly 0, 1, 2 and, when asked for, the compile signal; `failures` closes itself at exec.
-fn descriptors(
-    inside: &Inside,
-    failures: &OwnedFd,
-    compiled: Option<&OwnedFd>,
-) -> Result<(), Errno> {
+fn descriptors(order: &Order, failures: &OwnedFd, compiled: Option<&OwnedFd>) -> Result<(), Errno> {
     let high =
-        [&inside.stdin, &inside.stdout, &inside.stderr].map(|fd| fcntl_dupfd_cloexec(fd, ABOVE));
+        [&order.stdin, &order.stdout, &order.stderr].map(|fd| fcntl_dupfd_cloexec(fd, ABOVE));
     let [stdin, stdout, stderr] = high;
     for (fd, number) in [(stdin?, 0), (stdout?, 1), (stderr?, 2)] {
         sys::place_fd(fd.as_fd(), number)?;
@@ -85,7 +84,8 @@ fn descriptors(
     sys::close_all_but(&mut keep)
 }
 
-fn resource_limits(limits: &Limits, inside: &Inside) -> Result<(), Errno> {
+fn resource_limits(order: &Order, identity: Identity, common: &Common) -> Result<(), Errno> {
+    let limits = &order.head.limits;
     let both = |resource, value| sys::limit(resource, value, value);
     both(libc::RLIMIT_CORE, 0)?;
     both(libc::RLIMIT_NOFILE, OPEN_FILES)?;
@@ -98,11 +98,12 @@ fn resource_limits(limits: &Limits, inside: &Inside) -> Result<(), Errno> {
     sys::limit(libc::RLIMIT_STACK, STACK_SOFT_BYTES, STACK_HARD_BYTES)?;
     // Counted per user namespace since Linux 5.14, so it bounds this run alone; init is counted too
     // where it shares the payload's uid.
-    both(libc::RLIMIT_NPROC, u64::from(limits.pids) + 1)?;
-    if inside.memory_by_rlimit {
+    let init = u64::from(matches!(identity, Identity::Own { .. }));
+    both(libc::RLIMIT_NPROC, u64::from(limits.pids) + init)?;
+    if common.memory_by_rlimit {
         both(libc::RLIMIT_DATA, limits.memory_bytes)?;
         // V8 reserves address space by the gigabyte without touching it.
-        if inside.head.profile != Profile::Node {
+        if order.head.profile != Profile::Node {
             both(libc::RLIMIT_AS, limits.memory_bytes + LIBRARY_BYTES)?;
         }
         let seconds = limits.cpu.as_secs() + 1;
@@ -113,9 +114,9 @@ fn resource_limits(limits: &Limits, inside: &Inside) -> Result<(), Errno> {
 
 type Command = (CString, Vec<CString>, Vec<CString>);
 
-fn command(inside: &Inside) -> Result<Command, Errno> {
+fn command(order: &Order) -> Result<Command, Errno> {
     let text = |text: String| CString::new(text).map_err(|_| Errno::INVAL);
-    let head = &inside.head;
+    let head = &order.head;
     let argv = head.argv.iter().cloned().map(text).collect::<Result<Vec<_>, _>>()?;
     let own = |key: &str| head.env.iter().any(|(name, _)| name == key);
     let base = ENVIRONMENT.iter().filter(|(key, _)| !own(key)).map(|(k, v)| format!("{k}={v}"));

@@ -4,7 +4,7 @@
 //! `/proc`; both copies are locked by the kernel (user_namespaces(7)), and everything else of the
 //! host has been detached long before. Called by init only.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -15,7 +15,7 @@ use rustix::mount::{
 };
 use rustix::process::{chdir, pivot_root};
 
-use super::{At, Failure, Inside, NOTHING, PAYLOAD_ID, Stage, TEMPLATE, Template};
+use super::{At, Failure, NOTHING, Order, PAYLOAD_ID, Stage, TEMPLATE, WORK_DIR};
 use crate::sys;
 use crate::wire::runfile::FileRef;
 
@@ -24,44 +24,54 @@ const INODES: u64 = 16_384;
 
 const PRIVATE: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 
-/// Builds the root and answers the working directory, which the server collects artifacts from.
-pub(super) fn build(inside: &Inside, template: &Template) -> Result<OwnedFd, Failure> {
-    private_root(inside.head.limits.disk_bytes, inside.head.files.len() as u64).at(Stage::Root)?;
-    let work =
-        openat(CWD, "box", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .at(Stage::Root)?;
-    sys::file_ids(PAYLOAD_ID, PAYLOAD_ID);
-    let placed = place_files(&inside.runfile, &inside.head.files, &work);
-    sys::file_ids(0, 0);
-    placed.at(Stage::Files)?;
-    own_proc(template).at(Stage::Root)?;
-    enter().at(Stage::Root)?;
+/// Makes the prepared tree this process's root, with a `/proc` of its own.
+pub(super) fn prepare(masks: &[(CString, bool)]) -> Result<(), Errno> {
+    mount_bind_recursive(TEMPLATE, TEMPLATE)?;
+    chdir(TEMPLATE)?;
+    own_proc(masks)?;
+    // pivot_root(2), section "pivot_root(".", ".")": the old root ends up on top and is let go of.
+    pivot_root(".", ".")?;
+    unmount(".", UnmountFlags::DETACH)?;
+    chdir("/")
+}
+
+/// Adds the places of one run, with its input files. Answers the working directory, which the server
+/// collects artifacts from.
+pub(super) fn furnish(order: &Order) -> Result<OwnedFd, Failure> {
+    let (disk_bytes, files) = (order.head.limits.disk_bytes, order.head.files.len() as u64);
+    private_places(disk_bytes, files).at(Stage::Root)?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let work = openat(CWD, WORK_DIR, flags, Mode::empty()).at(Stage::Root)?;
+    as_payload(|| place_files(&order.runfile, &order.head.files, &work)).at(Stage::Files)?;
     Ok(work)
 }
 
 /// One tmpfs serves `/box`, `/tmp` and `/dev/shm`, so that `disk_bytes` bounds them together.
-fn private_root(disk_bytes: u64, files: u64) -> Result<(), Errno> {
-    mount_bind_recursive(TEMPLATE, TEMPLATE)?;
-    chdir(TEMPLATE)?;
+fn private_places(disk_bytes: u64, files: u64) -> Result<(), Errno> {
     let inodes = INODES + 2 * files;
     let options = format!(
         "size={disk_bytes},nr_inodes={inodes},mode=0755,uid={PAYLOAD_ID},gid={PAYLOAD_ID}\0"
     );
     let options = CStr::from_bytes_with_nul(options.as_bytes()).map_err(|_| Errno::INVAL)?;
-    mount("tmpfs", "tmp", "tmpfs", PRIVATE, options)?;
-    sys::file_ids(PAYLOAD_ID, PAYLOAD_ID);
-    let made = (|| {
-        for part in ["tmp/box", "tmp/tmp", "tmp/shm", "tmp/box/out"] {
+    mount("tmpfs", "/tmp", "tmpfs", PRIVATE, options)?;
+    as_payload(|| {
+        for part in ["/tmp/box", "/tmp/tmp", "/tmp/shm", "/tmp/box/out"] {
             mkdirat(CWD, part, Mode::from_raw_mode(0o755))?;
         }
         Ok(())
-    })();
+    })?;
+    mount_bind("/tmp/box", WORK_DIR)?;
+    mount_bind("/tmp/shm", "/dev/shm")?;
+    mount_remount("/dev/shm", MountFlags::BIND | PRIVATE | MountFlags::NOEXEC, "")?;
+    mount_bind("/tmp/tmp", "/tmp")
+}
+
+/// Touches files as the payload would, so that what is made is the payload's.
+fn as_payload<T>(body: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+    sys::file_ids(PAYLOAD_ID, PAYLOAD_ID);
+    let result = body();
     sys::file_ids(0, 0);
-    made?;
-    mount_bind("tmp/box", "box")?;
-    mount_bind("tmp/shm", "dev/shm")?;
-    mount_remount("dev/shm", MountFlags::BIND | PRIVATE | MountFlags::NOEXEC, "")?;
-    mount_bind("tmp/tmp", "tmp")
+    result
 }
 
 /// Writes the input files beneath the working directory as if the payload had.
@@ -89,10 +99,10 @@ fn place_files(runfile: &File, files: &[FileRef], work: &OwnedFd) -> Result<(), 
 }
 
 /// A `/proc` that shows this run's processes only, read-only, without what tells about the host.
-fn own_proc(template: &Template) -> Result<(), Errno> {
+fn own_proc(masks: &[(CString, bool)]) -> Result<(), Errno> {
     let flags = PRIVATE | MountFlags::NOEXEC | MountFlags::RDONLY;
     mount("proc", "proc", "proc", flags, c"hidepid=2")?;
-    for (path, directory) in &template.masks {
+    for (path, directory) in masks {
         let cover = if *directory { NOTHING } else { "dev/null" };
         match mount_bind(cover, path.as_c_str()) {
             // Entries can vanish between two kernels' worth of /proc, as in a new network namespace.
@@ -101,11 +111,4 @@ fn own_proc(template: &Template) -> Result<(), Errno> {
         }
     }
     Ok(())
-}
-
-/// Makes the tree the root and lets go of everything else (pivot_root(2), "pivot_root(".", ".")").
-fn enter() -> Result<(), Errno> {
-    pivot_root(".", ".")?;
-    unmount(".", UnmountFlags::DETACH)?;
-    chdir("/")
 }

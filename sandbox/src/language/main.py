@@ -22,8 +22,9 @@ def run():
     builtins.exit = _sitebuiltins.Quitter("exit", "Ctrl-D")
     builtins.quit = _sitebuiltins.Quitter("quit", "Ctrl-D")
     sys.stdout.reconfigure(line_buffering=True)
-    def hook(kind, error, trace):
-        sys.__excepthook__(kind, error, trace.tb_next.tb_next if trace and trace.tb_next else trace)
+    def hook(kind, error, trace, show=sys.__excepthook__):
+        error.__traceback__ = trace.tb_next.tb_next if trace and trace.tb_next else trace
+        show(kind, error, error.__traceback__)
     sys.excepthook = hook
     scope = sys.modules["__main__"].__dict__
     scope.pop("run", None)

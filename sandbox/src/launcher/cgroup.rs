@@ -59,7 +59,6 @@ pub(crate) struct Account {
     pub(crate) memory_peak: Option<u64>,
     pub(crate) oom_kills: u32,
     pub(crate) pids_hits: u32,
-    pub(crate) cpu_ns: Option<u64>,
 }
 
 impl Cgroups {
@@ -100,27 +99,32 @@ impl Cgroups {
         self.has(|u| matches!(u, Use::V2 { .. }))
     }
 
-    /// Makes a run's directories with its limits. `spare_pids` are for init, which is in them too.
-    pub(crate) fn create(
-        &self,
-        id: u64,
-        limits: &Limits,
-        spare_pids: u32,
-    ) -> Result<RunGroup, Errno> {
-        let mut group = RunGroup { name: id.to_string(), dirs: Vec::new() };
+    /// Makes a run's directories, without limits yet.
+    pub(crate) fn create(&self, serial: u64) -> Result<RunGroup, Errno> {
+        let mut group = RunGroup { name: serial.to_string(), dirs: Vec::new() };
         for tree in &self.trees {
-            let made = make_dir(&tree.top, &group.name)
-                .and_then(|dir| apply_limits(&dir, &tree.uses, limits, spare_pids).map(|()| dir));
-            match made {
+            match make_dir(&tree.top, &group.name) {
                 Ok(dir) => group.dirs.push(dir),
                 Err(errno) => {
                     self.remove(&group);
-                    let _ = unlinkat(&tree.top, &group.name, AtFlags::REMOVEDIR);
                     return Err(errno);
                 }
             }
         }
         Ok(group)
+    }
+
+    /// Sets the limits of a run. `spare_pids` are for init, which is in the directories too.
+    pub(crate) fn limit(
+        &self,
+        group: &RunGroup,
+        limits: &Limits,
+        spare_pids: u32,
+    ) -> Result<(), Errno> {
+        for (tree, dir) in self.trees.iter().zip(&group.dirs) {
+            apply_limits(dir, &tree.uses, limits, spare_pids)?;
+        }
+        Ok(())
     }
 
     /// The v2 directory to be born into, when there is one.
@@ -129,14 +133,13 @@ impl Cgroups {
         self.trees.iter().zip(&group.dirs).find(|(tree, _)| v2(tree)).map(|(_, dir)| dir.as_fd())
     }
 
-    /// Puts a process into the directories it was not born into.
-    pub(crate) fn attach(&self, group: &RunGroup, pid: i32) -> Result<(), Errno> {
-        for (tree, dir) in self.trees.iter().zip(&group.dirs) {
-            if !tree.uses.iter().any(|u| matches!(u, Use::V2 { .. })) {
-                write_file(dir, "cgroup.procs", &pid.to_string())?;
-            }
-        }
-        Ok(())
+    /// The files through which a process joins the directories it was not born into. Whoever holds
+    /// them open has our rights over them (the kernel checks those of the opener).
+    pub(crate) fn join_files(&self, group: &RunGroup) -> Result<Vec<OwnedFd>, Errno> {
+        let v1 = |tree: &Tree| !tree.uses.iter().any(|u| matches!(u, Use::V2 { .. }));
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let dirs = self.trees.iter().zip(&group.dirs).filter(|(tree, _)| v1(tree));
+        dirs.map(|(_, dir)| openat(dir, "cgroup.procs", flags, Mode::empty())).collect()
     }
 
     /// Kills every process in the group, where the host can do so at once. The caller also kills
@@ -169,7 +172,7 @@ impl Cgroups {
 
     /// What the group consumed. Read it when everything in it is dead, before [`Self::remove`].
     pub(crate) fn account(&self, group: &RunGroup) -> Account {
-        let mut account = Account { cpu_ns: self.cpu_ns(group), ..Account::default() };
+        let mut account = Account::default();
         let small = |value: Option<u64>| u32::try_from(value.unwrap_or(0)).unwrap_or(u32::MAX);
         for (tree, dir) in self.trees.iter().zip(&group.dirs) {
             for used in &tree.uses {

@@ -1,24 +1,26 @@
-//! One run as the launcher holds it: birth, progress, end. The event loop of `mod.rs` drives it.
+//! One run as the launcher holds it: prepared, ordered, ended. The event loop of `mod.rs` drives it.
+//!
+//! A [`Prepared`] sandbox has its namespaces, root and control groups, and knows nothing of any run;
+//! an order with the run's description and descriptors turns it into a [`Run`]. Each serves once.
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, recv, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::cgroup::{Cgroups, RunGroup};
 use super::watch;
-use crate::inside::{Filter, Identity, Inside, PAYLOAD_ID, Report, Stage, Template, init};
+use crate::inside::{Common, Identity, PAYLOAD_ID, Report, Seed, Stage, init};
 use crate::spec::Limits;
 use crate::sys;
 use crate::wire::message::{Exit, KillCause, Outcome};
-use crate::wire::runfile::RunHead;
 use crate::wire::socket;
 
-/// A preparation that takes longer than this has failed. Measured: 2–4 ms, ten times that under load.
+/// A preparation that takes longer than this has failed. Measured: 2–15 ms, ten times that under load.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Shortest time between two looks at the processor account.
 const CPU_CHECK_MIN: Duration = Duration::from_millis(2);
@@ -28,39 +30,49 @@ const OOM_SCORE: &str = "1000";
 /// What all runs share.
 pub(crate) struct Ground {
     pub(crate) cgroups: Cgroups,
-    pub(crate) template: Template,
-    pub(crate) landlock: bool,
+    pub(crate) common: Common,
     pub(crate) ticks: u64,
 }
 
-/// What a new run is made of.
-pub(crate) struct Order {
-    pub(crate) id: u64,
-    pub(crate) head: RunHead,
-    pub(crate) runfile: File,
-    pub(crate) stdin: OwnedFd,
-    pub(crate) identity: Identity,
+/// A sandbox that waits for its order.
+pub(crate) struct Prepared {
     pub(crate) slot: u16,
+    pid: i32,
+    pidfd: OwnedFd,
+    control: OwnedFd,
+    group: RunGroup,
 }
 
-/// A run between its fork and the end of its last process.
+/// What is asked of a sandbox.
+pub(crate) struct Demand {
+    pub(crate) id: u64,
+    pub(crate) limits: Limits,
+    pub(crate) runfile: File,
+    pub(crate) stdin: OwnedFd,
+}
+
+/// A run between its order and the end of its last process.
 pub(crate) struct Run {
     pub(crate) id: u64,
     pub(crate) slot: u16,
     pub(crate) pidfd: OwnedFd,
     pub(crate) control: OwnedFd,
+    /// The server knows how it ended.
+    pub(crate) told: bool,
     /// Read ends, until they are handed to the server.
     pub(crate) outputs: Option<(OwnedFd, OwnedFd)>,
     pid: i32,
     group: RunGroup,
     limits: Limits,
-    born: Instant,
+    ordered: Instant,
     started: Option<Instant>,
     ended: Option<Instant>,
     exit: Exit,
     compiled: bool,
     killed: KillCause,
     next_look: Option<Instant>,
+    /// Processor time that the preparation took; not the payload's.
+    cpu_before_ns: u64,
     watched: watch::Usage,
 }
 
@@ -68,114 +80,129 @@ pub(crate) struct Run {
 pub(crate) enum Progress {
     /// The payload runs; here is its working directory.
     Started(OwnedFd),
-    /// Nothing to tell the server yet.
-    Noted,
+    /// The payload and all its processes are dead.
+    Over,
 }
 
-impl Run {
-    /// Forks the run and lets it go, with ids mapped and control groups attached.
-    pub(crate) fn start(order: Order, ground: &Ground, filter: &Filter) -> Result<Self, String> {
-        let limits = order.head.limits;
+impl Prepared {
+    /// Forks an init with a user and a process namespace, maps its ids and lets it prepare the rest.
+    pub(crate) fn new(
+        serial: u64,
+        slot: u16,
+        identity: Identity,
+        ground: &Ground,
+    ) -> Result<Self, String> {
         let say = |what: &str, errno: Errno| format!("{what}: {errno}");
-        let (stdout, stdout_in) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| say("pipe", e))?;
-        let (stderr, stderr_in) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| say("pipe", e))?;
         let flags = SocketFlags::CLOEXEC;
         let (control, inner) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
             .map_err(|e| say("socketpair", e))?;
-        let inside = Inside {
-            head: order.head,
-            runfile: order.runfile,
-            stdin: order.stdin,
-            stdout: stdout_in,
-            stderr: stderr_in,
-            control: inner,
-            identity: order.identity,
-            memory_by_rlimit: !ground.cgroups.limits_memory(),
-            landlock: ground.landlock,
-        };
-        let group =
-            ground.cgroups.create(order.id, &limits, 1).map_err(|e| say("control groups", e))?;
-        let birthplace = ground.cgroups.birthplace(&group);
-        let body = || init::run(&inside, &ground.template, filter);
-        let child = match sys::clone_child(sys::RUN_NAMESPACES, birthplace, body) {
+        let group = ground.cgroups.create(serial).map_err(|e| say("control groups", e))?;
+        let born = ground.cgroups.join_files(&group).and_then(|join| {
+            let seed = Seed { control: inner, identity, join };
+            let birthplace = ground.cgroups.birthplace(&group);
+            let body = || init::run(&seed, &ground.common);
+            sys::clone_child(sys::BIRTH_NAMESPACES, birthplace, body)
+        });
+        let child = match born {
             Ok(child) => child,
             Err(errno) => {
                 ground.cgroups.remove(&group);
                 return Err(say("clone with new namespaces", errno));
             }
         };
-        drop(inside);
-        let mut run = Self {
-            id: order.id,
-            slot: order.slot,
-            pidfd: child.pidfd,
-            control,
-            outputs: Some((stdout, stderr)),
-            pid: child.pid,
-            group,
-            limits,
-            born: Instant::now(),
-            started: None,
-            ended: None,
-            exit: Exit::Unknown,
-            compiled: false,
-            killed: KillCause::None,
-            next_look: None,
-            watched: watch::Usage::default(),
-        };
-        match run.release(order.identity, &ground.cgroups) {
-            Ok(()) => Ok(run),
+        let sandbox = Self { slot, pid: child.pid, pidfd: child.pidfd, control, group };
+        match sandbox.release(identity) {
+            Ok(()) => Ok(sandbox),
             Err(message) => {
-                run.abandon(&ground.cgroups);
+                sandbox.abandon(&ground.cgroups);
                 Err(message)
             }
         }
     }
 
     /// Does what init waits for, then tells it.
-    fn release(&self, identity: Identity, cgroups: &Cgroups) -> Result<(), String> {
+    fn release(&self, identity: Identity) -> Result<(), String> {
         let pid = self.pid;
         map_ids(pid, identity).map_err(|error| format!("mapping user ids: {error}"))?;
-        cgroups.attach(&self.group, pid).map_err(|e| format!("joining control groups: {e}"))?;
         // A wish, not a wall: some hosts forbid changing it.
         let _ = fs::write(format!("/proc/{pid}/oom_score_adj"), OOM_SCORE);
         socket::send(&self.control, b"go", &[]).map_err(|e| format!("waking init: {e}"))?;
         rustix::io::ioctl_fionbio(&self.control, true).map_err(|e| format!("init's socket: {e}"))
     }
 
-    /// Ends a run that never came to life.
-    fn abandon(&mut self, cgroups: &Cgroups) {
+    /// Ends a sandbox that will not be used. Waits for its end, which takes about a millisecond.
+    pub(crate) fn abandon(self, cgroups: &Cgroups) {
+        cgroups.kill(&self.group);
         let _ = pidfd_send_signal(&self.pidfd, Signal::KILL);
         let _ = sys::reap(&self.pidfd);
-        cgroups.remove(&self.group);
+        cgroups.remove_soon(&self.group);
     }
 
+    /// Turns the sandbox into a run: limits first, then the order.
+    pub(crate) fn order(self, demand: Demand, ground: &Ground) -> Result<Run, (Self, String)> {
+        match self.send_order(&demand, ground) {
+            Ok((stdout, stderr)) => Ok(Run {
+                id: demand.id,
+                slot: self.slot,
+                told: false,
+                outputs: Some((stdout, stderr)),
+                pid: self.pid,
+                cpu_before_ns: ground.cgroups.cpu_ns(&self.group).unwrap_or(0),
+                pidfd: self.pidfd,
+                control: self.control,
+                group: self.group,
+                limits: demand.limits,
+                ordered: Instant::now(),
+                started: None,
+                ended: None,
+                exit: Exit::Unknown,
+                compiled: false,
+                killed: KillCause::None,
+                next_look: None,
+                watched: watch::Usage::default(),
+            }),
+            Err(message) => Err((self, message)),
+        }
+    }
+
+    fn send_order(&self, demand: &Demand, ground: &Ground) -> Result<(OwnedFd, OwnedFd), String> {
+        let say = |what: &str, errno: Errno| format!("{what}: {errno}");
+        ground.cgroups.limit(&self.group, &demand.limits, 1).map_err(|e| say("limits", e))?;
+        let (stdout, stdout_in) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| say("pipe", e))?;
+        let (stderr, stderr_in) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| say("pipe", e))?;
+        let fds =
+            [demand.runfile.as_fd(), demand.stdin.as_fd(), stdout_in.as_fd(), stderr_in.as_fd()];
+        socket::send(&self.control, b"order", &fds).map_err(|e| say("ordering the run", e))?;
+        Ok((stdout, stderr))
+    }
+}
+
+impl Run {
     /// Takes init's next message, if there is one.
     pub(crate) fn hear(&mut self) -> Option<Progress> {
         let mut buffer = [0u8; 64];
         let (len, mut fds) = socket::receive(&self.control, &mut buffer).ok().flatten()?;
+        let now = Instant::now();
         match Report::decode(&buffer[..len]) {
             Ok(Report::Ready) => {
-                let now = Instant::now();
                 self.started = Some(now);
                 self.next_look = Some(now + self.first_look());
-                fds.pop().map(Progress::Started)
+                return fds.pop().map(Progress::Started);
             }
-            Ok(Report::Exited { exit, compiled }) => {
-                (self.exit, self.compiled) = (exit, compiled);
-                self.ended = Some(Instant::now());
-                Some(Progress::Noted)
-            }
-            Ok(Report::Failed { stage, errno }) => {
-                self.exit = Exit::Setup { stage, errno };
-                self.compiled = true;
-                Some(Progress::Noted)
-            }
+            Ok(Report::Exited { exit, compiled }) => (self.exit, self.compiled) = (exit, compiled),
+            Ok(Report::Failed { stage, errno }) => self.exit = Exit::Setup { stage, errno },
             Err(_) => {
                 self.exit = Exit::Setup { stage: Stage::Process as u8, errno: libc::EPROTO };
-                Some(Progress::Noted)
             }
         }
+        self.ended = Some(now);
+        Some(Progress::Over)
+    }
+
+    /// Whether init said something that has not been heard yet.
+    pub(crate) fn has_message(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        matches!(recv(&self.control, &mut [0u8; 1][..], flags), Ok((_, len)) if len > 0)
     }
 
     /// Kills the whole tree. The first cause stays.
@@ -195,7 +222,7 @@ impl Run {
         }
         let deadline = match self.started {
             Some(started) => started + self.limits.wall,
-            None => self.born + SETUP_TIMEOUT,
+            None => self.ordered + SETUP_TIMEOUT,
         };
         Some(self.next_look.map_or(deadline, |look| look.min(deadline)))
     }
@@ -205,41 +232,43 @@ impl Run {
         if self.wakeup().is_none_or(|wakeup| now < wakeup) {
             return;
         }
-        let wall = match self.started {
-            Some(started) => now >= started + self.limits.wall,
-            None => now >= self.born + SETUP_TIMEOUT,
-        };
-        if wall {
-            if self.started.is_none() {
-                let errno = libc::ETIMEDOUT;
-                self.exit = Exit::Setup { stage: Stage::Process as u8, errno };
+        match self.started {
+            None => {
+                let (stage, errno) = (Stage::Process as u8, libc::ETIMEDOUT);
+                self.exit = Exit::Setup { stage, errno };
+                self.kill(KillCause::Wall, &ground.cgroups);
             }
-            return self.kill(KillCause::Wall, &ground.cgroups);
-        }
-        if self.next_look.is_some_and(|look| now >= look) {
-            self.look(now, ground);
+            Some(started) if now >= started + self.limits.wall => {
+                self.kill(KillCause::Wall, &ground.cgroups);
+            }
+            Some(_) => self.look(now, ground),
         }
     }
 
     fn look(&mut self, now: Instant, ground: &Ground) {
-        if !ground.cgroups.limits_memory() || !ground.cgroups.counts_cpu() {
+        let blind = !ground.cgroups.limits_memory();
+        if blind || !ground.cgroups.counts_cpu() {
             let usage = watch::usage(self.pid, ground.ticks);
             self.watched.cpu_ns = self.watched.cpu_ns.max(usage.cpu_ns);
             self.watched.memory_bytes = self.watched.memory_bytes.max(usage.memory_bytes);
-            if !ground.cgroups.limits_memory() && usage.memory_bytes > self.limits.memory_bytes {
-                return self.kill(KillCause::Memory, &ground.cgroups);
-            }
         }
-        let used = ground.cgroups.cpu_ns(&self.group).unwrap_or(self.watched.cpu_ns);
-        let used = Duration::from_nanos(used);
+        if blind && self.watched.memory_bytes > self.limits.memory_bytes {
+            return self.kill(KillCause::Memory, &ground.cgroups);
+        }
+        let used = Duration::from_nanos(self.cpu_used(ground).unwrap_or(self.watched.cpu_ns));
         if used >= self.limits.cpu {
             return self.kill(KillCause::Cpu, &ground.cgroups);
         }
         let mut pause = self.soonest_cpu_end(self.limits.cpu - used);
-        if !ground.cgroups.limits_memory() {
+        if blind {
             pause = pause.min(watch::INTERVAL);
         }
         self.next_look = Some(now + pause);
+    }
+
+    fn cpu_used(&self, ground: &Ground) -> Option<u64> {
+        let total = ground.cgroups.cpu_ns(&self.group)?;
+        Some(total.saturating_sub(self.cpu_before_ns))
     }
 
     fn first_look(&self) -> Duration {
@@ -254,26 +283,33 @@ impl Run {
         (left / share).max(CPU_CHECK_MIN)
     }
 
-    /// Collects what the dead tree leaves behind. Called when the pidfd is readable.
-    pub(crate) fn finish(mut self, ground: &Ground) -> (Outcome, RunGroup) {
-        while self.hear().is_some() {}
+    /// What to tell the server. Everything of the payload is dead by now.
+    pub(crate) fn outcome(&self, ground: &Ground, reaped_ns: u64) -> Outcome {
         let ended = self.ended.unwrap_or_else(Instant::now);
-        let reaped_ns = sys::reap(&self.pidfd).unwrap_or(0);
         let account = ground.cgroups.account(&self.group);
         let watched = (self.watched.memory_bytes > 0).then_some(self.watched.memory_bytes);
-        let outcome = Outcome {
+        Outcome {
             exit: self.exit,
             killed: self.killed,
             compiled: self.compiled,
             oom_kills: account.oom_kills,
             pids_hits: account.pids_hits,
-            cpu_ns: account.cpu_ns.unwrap_or(reaped_ns),
+            cpu_ns: self.cpu_used(ground).unwrap_or(reaped_ns.max(self.watched.cpu_ns)),
             memory_peak: account.memory_peak.or(watched).unwrap_or(u64::MAX),
             duration_ns: self.started.map_or(0, |started| {
                 u64::try_from(ended.duration_since(started).as_nanos()).unwrap_or(u64::MAX)
             }),
-        };
-        (outcome, self.group)
+        }
+    }
+
+    /// Reaps init, whose pidfd is readable; answers the processor time of the tree in nanoseconds.
+    pub(crate) fn reap(&self) -> u64 {
+        sys::reap(&self.pidfd).unwrap_or(0)
+    }
+
+    /// The control groups, to be removed.
+    pub(crate) fn into_group(self) -> RunGroup {
+        self.group
     }
 
     /// What to watch: init's socket and the process itself.

@@ -16,7 +16,7 @@ use rustix::mount::{
 };
 use rustix::process::{chdir, getegid, geteuid, pivot_root};
 
-use crate::inside::{NOTHING, Template};
+use crate::inside::NOTHING;
 use crate::sys;
 
 /// A directory that exists everywhere and is not needed below us: the new root is mounted on it.
@@ -70,6 +70,9 @@ impl<T, E: Into<std::io::Error>> About<T> for Result<T, E> {
     }
 }
 
+/// Paths beneath `/proc` to cover in each run: name, and whether it is a directory.
+pub(crate) type Masks = Vec<(CString, bool)>;
+
 /// Whether the launcher had to enter a user namespace of its own to be allowed to mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Privilege {
@@ -104,7 +107,7 @@ fn map_self(uid: u32, gid: u32) -> std::io::Result<()> {
 }
 
 /// Builds the tree and makes it the launcher's root.
-pub(crate) fn enter(tools: Option<&Path>) -> Result<Template, SetupError> {
+pub(crate) fn enter(tools: Option<&Path>) -> Result<Masks, SetupError> {
     let staging = STAGING.iter().find(|path| Path::new(path).is_dir());
     let root = PathBuf::from(staging.copied().unwrap_or("/tmp"));
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
@@ -138,7 +141,7 @@ pub(crate) fn enter(tools: Option<&Path>) -> Result<Template, SetupError> {
     pivot_root(".", ".").about("pivot_root")?;
     unmount(".", UnmountFlags::DETACH).about("letting go of the host's root")?;
     chdir("/").about("entering the new root")?;
-    Ok(Template { masks: masks().about("reading /proc")? })
+    masks().about("reading /proc")
 }
 
 fn open_tools(path: &Path) -> std::io::Result<fs::File> {
@@ -234,7 +237,7 @@ fn opens(path: &Path) -> bool {
 }
 
 /// The entries of `/proc` to cover in each run.
-fn masks() -> std::io::Result<Vec<(CString, bool)>> {
+fn masks() -> std::io::Result<Masks> {
     let mut masks = Vec::new();
     for entry in fs::read_dir("/proc")?.flatten() {
         let name = entry.file_name();

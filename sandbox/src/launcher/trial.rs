@@ -6,25 +6,23 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::{getegid, geteuid};
 
 use super::cgroup::Cgroups;
-use super::run::{Ground, Order, Run};
+use super::run::{Demand, Ground, Prepared, Progress};
 use super::template::{self, Privilege};
-use crate::inside::{Identity, Stage};
+use crate::inside::{Common, Identity, Stage};
 use crate::options::LauncherOptions;
 use crate::probe::{Capability, CellCapabilities};
-use crate::seccomp::bpf::Instruction;
+use crate::seccomp;
 use crate::spec::{Isolation, Limits, Profile, RunSpec};
 use crate::sys;
-use crate::wire::message::{Exit, Outcome};
+use crate::wire::message::{Exit, KillCause, Outcome};
 use crate::wire::runfile;
 
-/// The number of the trial run; the server counts from 1 upwards.
-const TRIAL_ID: u64 = u64::MAX;
 const TRIAL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Programs that do nothing, one of which exists.
 const HARMLESS: &[&str] = &["/usr/bin/true", "/bin/true"];
@@ -73,36 +71,49 @@ pub(super) fn prepare(options: &LauncherOptions) -> Trial {
     let has_landlock = landlock.available;
     items.push(landlock);
     items.extend(cgroup_items(&cgroups));
+    let tools = options.tools_dir.as_ref().filter(|path| path.is_dir());
+    if let Some(path) = &options.tools_dir {
+        let detail = path.display().to_string();
+        let remedy = "make the directory (make tools) or leave cell.tools_dir empty";
+        items.push(item("operator tools", tools.is_some(), false, &detail, remedy));
+    }
     let mut identities = Identities::Own;
     let root = template::separate().and_then(|privilege| {
         if let (Privilege::Host, Some(base)) = (privilege, uid_range(options)) {
             identities = Identities::Slots { base };
         }
-        template::enter(options.tools_dir.as_deref())
+        template::enter(tools.map(PathBuf::as_path))
     });
     let detail = root.as_ref().map_or_else(ToString::to_string, |_| "prepared".to_owned());
     items.push(item("read-only root", root.is_ok(), true, &detail, REMEDY_USERNS));
-    let ground = root.ok().map(|template| Ground {
-        cgroups,
-        template,
-        landlock: has_landlock,
-        ticks: sys::clock_ticks(),
+    let ground = root.ok().map(|masks| {
+        let memory = cgroups.limits_memory();
+        let profiles = [Profile::Python, Profile::Node, Profile::Shell, Profile::Native];
+        let filters = profiles.map(|profile| (profile, seccomp::program(profile, memory)));
+        let common = Common {
+            masks,
+            landlock: has_landlock,
+            memory_by_rlimit: !memory,
+            filters: HashMap::from(filters),
+        };
+        Ground { cgroups, common, ticks: sys::clock_ticks() }
     });
-    Trial { ground, identities, items, slots: options.runs_max }
+    Trial { ground, identities, items, slots: slots(options) }
+}
+
+/// Slots for the runs in hand, as many that have ended and are being cleared away, and the spares.
+pub(super) fn slots(options: &LauncherOptions) -> u16 {
+    options.runs_max.saturating_mul(2).saturating_add(options.spares)
 }
 
 impl Trial {
     /// Carries out one whole run of a program that does nothing.
-    pub(super) fn self_test(
-        &mut self,
-        null: &OwnedFd,
-        filters: &HashMap<Profile, Vec<Instruction>>,
-    ) {
-        let mut result = self.trial_run(null, filters);
+    pub(super) fn self_test(&mut self, null: &OwnedFd) {
+        let mut result = self.trial_run(null);
         if result.is_err() && matches!(self.identities, Identities::Slots { .. }) && not_host_root()
         {
             self.identities = Identities::Own;
-            result = self.trial_run(null, filters);
+            result = self.trial_run(null);
         }
         let own = matches!(self.identities, Identities::Own);
         let host_root = own && !not_host_root();
@@ -116,28 +127,27 @@ impl Trial {
         self.items.push(item("trial run", result.is_ok(), true, &detail, REMEDY_USERNS));
     }
 
-    fn trial_run(
-        &self,
-        null: &OwnedFd,
-        filters: &HashMap<Profile, Vec<Instruction>>,
-    ) -> Result<(), String> {
+    fn trial_run(&self, null: &OwnedFd) -> Result<(), String> {
         let ground = self.ground.as_ref().ok_or("there is no root to run in")?;
         let program = HARMLESS.iter().find(|path| Path::new("/cell").join(&path[1..]).exists());
         let spec = trial_spec(program.unwrap_or(&HARMLESS[0]));
         let runfile = File::from(runfile::write(&spec).map_err(|error| error.to_string())?);
-        let head = runfile::read(&runfile).map_err(|error| error.to_string())?;
         let stdin = null.try_clone().map_err(|error| error.to_string())?;
-        let identity = self.identities.of(0);
-        let order = Order { id: TRIAL_ID, head, runfile, stdin, identity, slot: 0 };
-        let filter = filters.get(&Profile::Native).map(Vec::as_slice).unwrap_or_default();
-        let mut run = Run::start(order, ground, filter)?;
+        let sandbox = Prepared::new(0, 0, self.identities.of(0), ground)?;
+        let demand = Demand { id: 0, limits: spec.limits, runfile, stdin };
+        let mut run = sandbox.order(demand, ground).map_err(|(sandbox, message)| {
+            sandbox.abandon(&ground.cgroups);
+            message
+        })?;
         let mut poll = [rustix::event::PollFd::new(&run.pidfd, rustix::event::PollFlags::IN)];
         let span = super::timespec(TRIAL_TIMEOUT);
         if rustix::event::poll(&mut poll, Some(&span)) != Ok(1) {
-            run.kill(crate::wire::message::KillCause::Wall, &ground.cgroups);
+            run.kill(KillCause::Wall, &ground.cgroups);
         }
-        let (outcome, group) = run.finish(ground);
-        ground.cgroups.remove_soon(&group);
+        while let Some(Progress::Started(_)) = run.hear() {}
+        let reaped = run.reap();
+        let outcome = run.outcome(ground, reaped);
+        ground.cgroups.remove_soon(&run.into_group());
         judge(&outcome)
     }
 
@@ -164,7 +174,7 @@ impl Trial {
             matches!(self.identities, Identities::Own),
             "the payload shares the server's uid on the host",
         );
-        let landlock = self.ground.as_ref().is_some_and(|ground| ground.landlock);
+        let landlock = self.ground.as_ref().is_some_and(|ground| ground.common.landlock);
         say(!landlock, "Landlock is missing; mounts and namespaces alone confine files");
         let hard_limits = memory && pids && cpu;
         let isolation = Isolation { class: "native".to_owned(), hard_limits, degraded };
@@ -206,7 +216,7 @@ fn trial_spec(program: &str) -> RunSpec {
 
 /// A range of uids for payloads that exists here and leaves host root alone.
 fn uid_range(options: &LauncherOptions) -> Option<u32> {
-    let needed = 2 * u64::from(options.runs_max);
+    let needed = 2 * u64::from(slots(options));
     let map = fs::read_to_string("/proc/self/uid_map").ok()?;
     let ranges: Vec<(u64, u64)> = map.lines().filter_map(parse_range).collect();
     let base = u64::from(options.uid_base);

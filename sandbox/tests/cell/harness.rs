@@ -9,7 +9,8 @@ use ultimate_mcp_sandbox::{CellError, LauncherOptions, Link};
 
 pub fn options() -> LauncherOptions {
     LauncherOptions {
-        program: PathBuf::from(env!("CARGO_BIN_EXE_ultimate-mcp-cell")),
+        program: std::env::var_os("CELL_TEST_LAUNCHER")
+            .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_ultimate-mcp-cell")), PathBuf::from),
         ..LauncherOptions::default()
     }
 }

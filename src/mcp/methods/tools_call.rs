@@ -92,23 +92,18 @@ impl<H: Host> Call<H> {
         let meta = revision.is_modern().then_some(&*self.exchange.endpoint.result_meta);
         let encoded = match outcome {
             Ok(output) => {
-                let ToolOutput { structured, text, is_error, .. } = &output;
-                let result =
-                    CallResult::new(revision, structured, text.as_deref(), *is_error, meta);
+                let ending = if output.is_error { Ending::ToolFailed } else { Ending::Succeeded };
+                let text = output.text.as_deref();
+                let result = CallResult::new(revision, ending, &output.structured, text, meta);
                 wire::success(&self.id, result)
             }
             Err(error) if error.code == Code::InvalidArguments => {
                 let text = format!("invalid arguments: {}", error.public);
-                to_raw_value(&error.to_rest())
-                    .map_err(|cause| {
-                        ApiError::new(Code::Internal, "the problems could not be encoded")
-                            .caused_by(cause)
-                    })
-                    .and_then(|structured| {
-                        let result =
-                            CallResult::new(revision, &structured, Some(&text), true, meta);
-                        wire::success(&self.id, result)
-                    })
+                problems(&error).and_then(|structured| {
+                    let ending = Ending::WrongArguments;
+                    let result = CallResult::new(revision, ending, &structured, Some(&text), meta);
+                    wire::success(&self.id, result)
+                })
             }
             Err(error) => Err(error),
         };
@@ -118,6 +113,23 @@ impl<H: Host> Call<H> {
 
 fn crashed() -> ApiError {
     ApiError::new(Code::Crashed, "the tool crashed; whether it took effect is unknown")
+}
+
+/// `{"error":{code,message,problems}}`.
+fn problems(error: &ApiError) -> Result<Box<RawValue>, ApiError> {
+    to_raw_value(&error.to_rest()).map_err(|cause| {
+        ApiError::new(Code::Internal, "the problems could not be encoded").caused_by(cause)
+    })
+}
+
+/// How a call ended that has a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Succeeded,
+    /// The tool ran and failed; its structured result conforms to its output schema.
+    ToolFailed,
+    /// The tool did not run; the structured result is the list of problems.
+    WrongArguments,
 }
 
 #[derive(Serialize)]
@@ -143,24 +155,25 @@ impl<'a> CallResult<'a> {
     /// The result as this revision writes it; the structured JSON is always in it, as
     /// `structuredContent`, as text, or as both.
     ///
-    /// Legacy revisions get no `structuredContent` with `isError`: the TypeScript SDK 1.x checks it
-    /// against the output schema even then and would hide the error from the model. Nor do they have
-    /// any that is not an object.
+    /// Legacy revisions get no `structuredContent` that does not conform to the output schema: the
+    /// TypeScript SDK 1.x checks it even with `isError` and would hide the problems from the model.
+    /// Nor do they have any that is not an object.
     fn new(
         revision: Revision,
+        ending: Ending,
         structured: &'a RawValue,
         text: Option<&'a str>,
-        is_error: bool,
         meta: Option<&'a RawValue>,
     ) -> Self {
+        let conforms = ending != Ending::WrongArguments;
         let sent = revision.is_modern()
-            || (revision.has_structured_results() && !is_error && is_object(structured));
+            || (revision.has_structured_results() && conforms && is_object(structured));
         let json = (text.is_none() || !sent).then_some(structured.get());
         let blocks = text.into_iter().chain(json);
         Self {
             content: blocks.map(|text| TextBlock { r#type: "text", text }).collect(),
             structured_content: sent.then_some(structured),
-            is_error,
+            is_error: ending != Ending::Succeeded,
             result_type: revision.is_modern().then_some("complete"),
             meta,
         }
@@ -173,14 +186,16 @@ mod tests {
 
     use super::*;
 
-    fn result(revision: Revision, json: &str, text: Option<&str>, is_error: bool) -> Value {
+    const ENDINGS: [Ending; 3] = [Ending::Succeeded, Ending::ToolFailed, Ending::WrongArguments];
+
+    fn result(revision: Revision, ending: Ending, json: &str, text: Option<&str>) -> Value {
         let structured: &RawValue = serde_json::from_str(json).unwrap();
-        serde_json::to_value(CallResult::new(revision, structured, text, is_error, None)).unwrap()
+        serde_json::to_value(CallResult::new(revision, ending, structured, text, None)).unwrap()
     }
 
     #[test]
     fn the_structured_result_is_repeated_as_text() {
-        let answer = result(Revision::V2025_06_18, r#"{"sum": 3}"#, None, false);
+        let answer = result(Revision::V2025_06_18, Ending::Succeeded, r#"{"sum": 3}"#, None);
         assert_eq!(answer["structuredContent"], json!({"sum": 3}));
         assert_eq!(answer["content"], json!([{"type": "text", "text": "{\"sum\": 3}"}]));
         assert!(answer.get("resultType").is_none());
@@ -189,8 +204,10 @@ mod tests {
     #[test]
     fn no_revision_loses_the_structured_result() {
         for revision in Revision::ALL {
-            for (json, is_error) in [("{\"a\":1}", false), ("{\"a\":1}", true), ("[1]", false)] {
-                let answer = result(revision, json, Some("in words"), is_error);
+            for (json, ending) in
+                ["{\"a\":1}", "[1]"].into_iter().flat_map(|j| ENDINGS.map(|e| (j, e)))
+            {
+                let answer = result(revision, ending, json, Some("in words"));
                 let texts: Vec<_> =
                     answer["content"].as_array().unwrap().iter().map(|b| &b["text"]).collect();
                 assert_eq!(texts[0], "in words");
@@ -201,10 +218,14 @@ mod tests {
     }
 
     #[test]
-    fn a_legacy_client_that_checks_schemas_still_sees_the_error() {
-        let answer = result(Revision::V2025_11_25, r#"{"error":{}}"#, None, true);
+    fn a_legacy_client_that_checks_schemas_still_sees_the_problems() {
+        let revision = Revision::V2025_11_25;
+        let answer = result(revision, Ending::WrongArguments, r#"{"error":{}}"#, Some("words"));
         assert!(answer.get("structuredContent").is_none());
         assert_eq!(answer["isError"], true);
-        assert_eq!(answer["content"][0]["text"], r#"{"error":{}}"#);
+        assert_eq!(answer["content"][1]["text"], r#"{"error":{}}"#);
+        let failed = result(revision, Ending::ToolFailed, r#"{"status":"timeout"}"#, None);
+        assert_eq!(failed["structuredContent"]["status"], "timeout");
+        assert_eq!(failed["isError"], true);
     }
 }

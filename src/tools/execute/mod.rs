@@ -10,8 +10,9 @@ use std::sync::Arc;
 use garde::Validate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use ultimate_mcp_actors::audit::EventType;
 use ultimate_mcp_actors::ids::ExecutionId;
-use ultimate_mcp_sandbox::spec::{Language, RunSpec};
+use ultimate_mcp_sandbox::spec::{Language, RunReport};
 
 use super::artifacts::ArtifactStore;
 use super::cell::Cell;
@@ -121,7 +122,7 @@ impl TypedTool for ExecuteCode {
                 open_world_hint: false,
             },
             permission: "tools:execute",
-            event_type: "code_execution",
+            event_type: EventType::CodeExecution,
             effects: Effects::Durable,
         }
     }
@@ -133,22 +134,18 @@ impl TypedTool for ExecuteCode {
     ) -> Result<Answer<ExecuteResult>, ApiError> {
         let caps = call.permit.caps();
         let limits = resolve(args.timeout_seconds, TIMEOUT_DEFAULT_SECONDS, &args.limits, caps)?;
-        let files = decode(args.files, &[])?;
+        let language = Language::from(args.language);
+        let files = decode(args.files, &[language.main_file()])?;
         let owner = call.permit.caller().id();
         let code_hash = sha256_hex(args.code.as_bytes());
         let code_bytes = args.code.len();
         let execution_id = ExecutionId::new().to_string();
-        let program = Language::from(args.language).program(&args.code);
-        let spec = RunSpec {
-            execution_id: execution_id.clone(),
-            argv: program.argv,
-            env: program.env,
-            profile: program.profile,
-            files: program.files.into_iter().chain(files).collect(),
-            stdin: args.stdin.unwrap_or_default().into_bytes(),
-            limits,
+        let stdin = args.stdin.unwrap_or_default().into_bytes();
+        let spec = language.run_spec(execution_id.clone(), &args.code, files, stdin, limits);
+        let report = match spec {
+            Ok(spec) => self.cell.run(spec, owner, call.deadline).await?,
+            Err(unavailable) => RunReport::unsupported(unavailable.to_string()),
         };
-        let report = self.cell.run(spec, owner, call.deadline).await?;
         let output = collect(report, execution_id, code_hash, owner, &self.artifacts).await;
         Ok(answer(output, args.language, code_bytes))
     }

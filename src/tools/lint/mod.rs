@@ -18,6 +18,7 @@ use garde::Validate;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::OnceCell;
+use ultimate_mcp_actors::audit::EventType;
 use ultimate_mcp_actors::ids::ExecutionId;
 use ultimate_mcp_sandbox::spec::{RunReport, RunSpec, Status};
 
@@ -117,6 +118,7 @@ impl LintCode {
             profile: run.profile,
             files: run.files,
             stdin: run.stdin,
+            compile_signal: false,
             limits: LIMITS,
         };
         self.cell.run(spec, call.permit.caller().id(), call.deadline).await
@@ -153,7 +155,7 @@ impl TypedTool for LintCode {
                 open_world_hint: false,
             },
             permission: "tools:lint",
-            event_type: "code_lint",
+            event_type: EventType::CodeLint,
             effects: Effects::None,
         }
     }
@@ -180,6 +182,13 @@ impl TypedTool for LintCode {
             .fact("diagnostics", found)
             .fact("linter", linter))
     }
+}
+
+/// What is wrong with a source as far as its grammar can tell: `line:column message`.
+#[cfg(test)]
+pub(in crate::tools) fn syntax_errors(language: LintLanguage, source: &str) -> Vec<String> {
+    let errors = outline(language, source).errors;
+    errors.iter().map(|e| format!("{}:{} {}", e.start.0, e.start.1, e.message)).collect()
 }
 
 const DESCRIPTION: &str = "\

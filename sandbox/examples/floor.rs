@@ -1,0 +1,156 @@
+//! How far an isolated `print(1)` is from the floor: a bare `python3 -I -S -c 'print(1)'`.
+//!
+//! Both are measured in turn in one process, so that a noisy machine disturbs them alike. Prints
+//! processor time first: wall times on shared machines drift. Used by `make bench`.
+//!
+//! `cargo run --release --example floor -- [ROUNDS]`
+
+use std::io::Write as _;
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use ultimate_mcp_sandbox::client::RunOptions;
+use ultimate_mcp_sandbox::spec::{Language, Limits, RunSpec, Status};
+use ultimate_mcp_sandbox::{CellError, LauncherOptions, Link, launcher};
+
+const ROUNDS_DEFAULT: usize = 100;
+
+/// One measured thing: wall and processor times of each round.
+#[derive(Default)]
+struct Series {
+    wall: Vec<Duration>,
+    cpu: Vec<Duration>,
+}
+
+impl Series {
+    fn add(&mut self, (wall, cpu): (Duration, Duration)) {
+        self.wall.push(wall);
+        self.cpu.push(cpu);
+    }
+
+    fn at(values: &[Duration], percent: usize) -> f64 {
+        let mut sorted = values.to_vec();
+        sorted.sort_unstable();
+        sorted[(sorted.len() - 1) * percent / 100].as_secs_f64() * 1000.0
+    }
+
+    fn line(&self, name: &str) -> String {
+        let cpu = self.cpu.iter().sum::<Duration>().as_secs_f64() * 1000.0 / self.cpu.len() as f64;
+        let (p50, p99) = (Self::at(&self.wall, 50), Self::at(&self.wall, 99));
+        format!("{name:<34} cpu {cpu:7.2} ms/run   wall p50 {p50:7.2} ms   p99 {p99:7.2} ms\n")
+    }
+}
+
+fn main() -> ExitCode {
+    if let Some(code) = launcher::run_if_asked() {
+        return code;
+    }
+    let rounds = std::env::args().nth(1).and_then(|word| word.parse().ok());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = runtime
+        .map_err(CellError::Io)
+        .and_then(|runtime| runtime.block_on(measure(rounds.unwrap_or(ROUNDS_DEFAULT))));
+    match result {
+        Ok(text) => {
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "floor: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn measure(rounds: usize) -> Result<String, CellError> {
+    let link =
+        Link::spawn(LauncherOptions { allow_degraded: true, ..LauncherOptions::default() }).await?;
+    let (mut bare, mut same, mut tool) = (Series::default(), Series::default(), Series::default());
+    for round in 0..rounds + 5 {
+        let measured = (
+            bare_run()?,
+            isolated(&link, same_program()).await?,
+            isolated(&link, as_tool()?).await?,
+        );
+        // The first rounds fill caches.
+        if round >= 5 {
+            bare.add(measured.0);
+            same.add(measured.1);
+            tool.add(measured.2);
+        }
+    }
+    let ratio = |series: &Series| Series::at(&series.wall, 50) / Series::at(&bare.wall, 50);
+    let mut out = format!("isolated python print(1), {rounds} rounds in turn\n");
+    out += &bare.line("bare python3 -I -S -c");
+    out += &same.line("the same, isolated");
+    out += &tool.line("execute_code, isolated");
+    out +=
+        &format!("ratio of p50: {:.2} the same, {:.2} execute_code\n", ratio(&same), ratio(&tool));
+    Ok(out)
+}
+
+fn bare_run() -> Result<(Duration, Duration), CellError> {
+    let before = children_cpu();
+    let began = Instant::now();
+    let output = Command::new("/usr/bin/python3")
+        .args(["-I", "-S", "-c", "print(1)"])
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .stdin(Stdio::null())
+        .output()?;
+    let wall = began.elapsed();
+    if output.stdout != b"1\n" {
+        return Err(CellError::Io(std::io::Error::other("bare python did not print 1")));
+    }
+    Ok((wall, children_cpu().saturating_sub(before)))
+}
+
+/// Processor time of children reaped so far (`cutime` and `cstime` of proc_pid_stat(5), in ticks of
+/// 10 ms): too coarse for one run, right on average.
+fn children_cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+    let ticks = fields.split_whitespace().skip(13).take(2).filter_map(|f| f.parse::<u64>().ok());
+    Duration::from_millis(ticks.sum::<u64>() * 10)
+}
+
+async fn isolated(link: &Link, spec: RunSpec) -> Result<(Duration, Duration), CellError> {
+    let began = Instant::now();
+    let report = link.run(spec, RunOptions::default()).await?;
+    let wall = began.elapsed();
+    if report.status != Status::Ok || report.stdout != b"1\n" {
+        return Err(CellError::Io(std::io::Error::other(format!("isolated python: {report:?}"))));
+    }
+    Ok((wall, report.cpu))
+}
+
+fn limits() -> Limits {
+    Limits {
+        wall: Duration::from_secs(10),
+        cpu: Duration::from_secs(10),
+        memory_bytes: 256 << 20,
+        pids: 64,
+        output_bytes: 1 << 20,
+        disk_bytes: 64 << 20,
+        cpu_milli: 1000,
+    }
+}
+
+fn as_tool() -> Result<RunSpec, CellError> {
+    let spec = Language::Python.run_spec("floor".into(), "print(1)", vec![], vec![], limits());
+    spec.map_err(|error| CellError::InvalidSpec(error.to_string()))
+}
+
+fn same_program() -> RunSpec {
+    let words = ["/usr/bin/python3", "-I", "-S", "-c", "print(1)"];
+    RunSpec {
+        execution_id: "floor".into(),
+        argv: words.map(str::to_owned).to_vec(),
+        env: Vec::new(),
+        profile: ultimate_mcp_sandbox::spec::Profile::Python,
+        files: Vec::new(),
+        stdin: Vec::new(),
+        compile_signal: false,
+        limits: limits(),
+    }
+}

@@ -1,0 +1,237 @@
+//! The OpenAPI 3.1 document: the table of routes, and every tool with its own schemas.
+//!
+//! The table is also what the security test walks: a route that is not in it fails a test, and a route
+//! in it that answers without a token fails another.
+
+use actix_web::HttpResponse;
+use serde_json::{Value, json};
+
+use super::Authenticated;
+use crate::error::Code;
+use crate::state::AppState;
+
+/// Who may call a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody: liveness, and the one word of readiness.
+    Open,
+    /// Whoever has a valid token.
+    Authenticated,
+    /// Whoever holds this permission.
+    Permission(&'static str),
+}
+
+/// One route.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// HTTP method.
+    pub method: &'static str,
+    /// Path with `{parameters}`.
+    pub path: &'static str,
+    /// What it does, in one line.
+    pub summary: &'static str,
+    /// Who may call it.
+    pub access: Access,
+    /// Query parameters and what they take.
+    pub query: &'static [(&'static str, &'static str)],
+    /// Body fields: name, JSON type, whether required.
+    pub body: &'static [(&'static str, &'static str, bool)],
+}
+
+const fn route(
+    method: &'static str,
+    path: &'static str,
+    summary: &'static str,
+    access: Access,
+) -> Route {
+    Route { method, path, summary, access, query: &[], body: &[] }
+}
+
+const ADMIN: Access = Access::Permission("system:admin");
+const ROLES: &str = "/api/v1/users/{user_id}/roles";
+const AUDIT_QUERY: &[(&str, &str)] = &[
+    ("type", "event type, e.g. code_execution"),
+    ("user", "user id"),
+    ("tool", "tool name"),
+    ("success", "true or false"),
+    ("start", "RFC 3339 time, inclusive"),
+    ("end", "RFC 3339 time, exclusive"),
+    ("cursor", "next_cursor of the page before"),
+    ("limit", "1 to 1000, default 100"),
+];
+
+/// Every REST route but the tools, which are one path each in the document.
+pub const ROUTES: &[Route] = &[
+    route("GET", "/health", "Liveness: the process answers.", Access::Open),
+    route("GET", "/ready", "Readiness; with a token, each dependency.", Access::Open),
+    route("GET", "/metrics", "Prometheus text.", Access::Permission("tools:read")),
+    route("GET", "/api/v1/openapi.json", "This document.", Access::Authenticated),
+    route("GET", "/api/v1/tools", "The tools the caller may use.", Access::Authenticated),
+    route(
+        "POST",
+        "/api/v1/tools/{name}",
+        "Calls a tool; see the paths per tool.",
+        Access::Authenticated,
+    ),
+    route("GET", ROLES, "Roles stored for a user.", ADMIN),
+    Route {
+        body: &[("role", "string", true)],
+        ..route("POST", ROLES, "Assigns a role; idempotent.", ADMIN)
+    },
+    Route {
+        body: &[("role", "string", true)],
+        ..route("DELETE", ROLES, "Removes a role; idempotent.", ADMIN)
+    },
+    Route {
+        query: AUDIT_QUERY,
+        ..route("GET", "/api/v1/audit", "The audit trail, newest first.", ADMIN)
+    },
+    Route {
+        body: &[
+            ("sub", "string", true),
+            ("roles", "array", true),
+            ("ttl_seconds", "integer", false),
+            ("custom", "object", false),
+        ],
+        ..route("POST", "/api/v1/auth/token", "Creates a token for somebody.", ADMIN)
+    },
+    Route {
+        body: &[("roles", "array", false)],
+        ..route(
+            "POST",
+            "/api/v1/auth/refresh",
+            "A new token for this one, with the same roles or fewer.",
+            Access::Authenticated,
+        )
+    },
+    Route {
+        body: &[("jti", "string", false), ("user_id", "string", false)],
+        ..route(
+            "POST",
+            "/api/v1/auth/revoke",
+            "Revokes this token; administrators: any, or all of a user's.",
+            Access::Authenticated,
+        )
+    },
+    route(
+        "GET",
+        "/api/v1/supervision",
+        "The tree of actors: state, restarts, mailboxes, last failures.",
+        ADMIN,
+    ),
+    route(
+        "GET",
+        "/api/v1/artifacts/{id}",
+        "A file that a run of the caller left in `out/`.",
+        Access::Authenticated,
+    ),
+];
+
+/// The document, with the tools this caller may use.
+pub async fn document(auth: Authenticated) -> HttpResponse {
+    HttpResponse::Ok().json(build(&auth.state, &auth.caller))
+}
+
+fn build(state: &AppState, caller: &crate::auth::Caller) -> Value {
+    let mut paths = serde_json::Map::new();
+    for route in ROUTES {
+        let operation = operation(route);
+        let path = paths.entry(route.path).or_insert_with(|| json!({}));
+        path[route.method.to_lowercase()] = operation;
+    }
+    let visible = state.tools_of(caller);
+    for tool in state.registry.descriptors().filter(|tool| visible.contains(tool.name)) {
+        paths.insert(
+            format!("/api/v1/tools/{}", tool.name),
+            json!({ "post": {
+                "operationId": tool.name,
+                "summary": tool.title,
+                "description": tool.description,
+                "security": [{ "bearer": [tool.permission] }],
+                "requestBody": { "required": true, "content": json_content(&tool.input_schema) },
+                "responses": responses(json_content(&tool.output_schema)),
+            }}),
+        );
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Ultimate MCP",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "REST twin of the MCP endpoint at /mcp. Same callers, same path, same audit.",
+            "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
+        },
+        "paths": paths,
+        "components": {
+            "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" } },
+            "schemas": { "Error": error_schema() },
+        },
+    })
+}
+
+fn operation(route: &Route) -> Value {
+    let mut parameters: Vec<Value> = Vec::new();
+    for segment in route.path.split('/').filter_map(|s| s.strip_prefix('{')?.strip_suffix('}')) {
+        parameters.push(json!({ "name": segment, "in": "path", "required": true, "schema": { "type": "string", "maxLength": super::NAME_BYTES_MAX } }));
+    }
+    for (name, takes) in route.query {
+        parameters.push(json!({ "name": name, "in": "query", "description": takes, "schema": { "type": "string" } }));
+    }
+    let security = match route.access {
+        Access::Open => json!([]),
+        Access::Authenticated => json!([{ "bearer": [] }]),
+        Access::Permission(permission) => json!([{ "bearer": [permission] }]),
+    };
+    let mut operation = json!({
+        "summary": route.summary,
+        "security": security,
+        "parameters": parameters,
+        "responses": responses(json!({ "application/json": {} })),
+    });
+    if !route.body.is_empty() {
+        let properties: serde_json::Map<String, Value> = route
+            .body
+            .iter()
+            .map(|(name, kind, _)| ((*name).to_owned(), json!({ "type": kind })))
+            .collect();
+        let required: Vec<&str> = route.body.iter().filter(|f| f.2).map(|f| f.0).collect();
+        let schema = json!({ "type": "object", "additionalProperties": false, "properties": properties, "required": required });
+        operation["requestBody"] =
+            json!({ "required": !required.is_empty(), "content": json_content(&schema) });
+    }
+    operation
+}
+
+fn json_content(schema: &Value) -> Value {
+    json!({ "application/json": { "schema": schema } })
+}
+
+fn responses(success: Value) -> Value {
+    json!({
+        "200": { "description": "done", "content": success },
+        "default": { "description": "see docs/errors", "content": json_content(&json!({ "$ref": "#/components/schemas/Error" })) },
+    })
+}
+
+fn error_schema() -> Value {
+    let codes: Vec<&str> = Code::ALL.iter().map(|code| code.slug()).collect();
+    json!({
+        "type": "object",
+        "required": ["error"],
+        "properties": { "error": {
+            "type": "object",
+            "required": ["code", "message", "retry"],
+            "properties": {
+                "code": { "type": "string", "enum": codes },
+                "message": { "type": "string" },
+                "retry": { "type": "string", "enum": ["safe", "after", "unsafe", "never"] },
+                "retry_after_seconds": { "type": "integer", "minimum": 1 },
+                "required_permissions": { "type": "array", "items": { "type": "string" } },
+                "problems": { "type": "array", "items": {
+                    "type": "object",
+                    "properties": { "path": { "type": "string" }, "problem": { "type": "string" } },
+                } },
+            },
+        } },
+    })
+}

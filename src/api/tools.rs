@@ -1,0 +1,67 @@
+//! `POST /api/v1/tools/{name}`: the body is the arguments, the answer the structured result.
+
+use actix_web::HttpResponse;
+use actix_web::http::StatusCode;
+use actix_web::web::Path;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::Authenticated;
+use crate::error::{ApiError, Code};
+use crate::http::Body;
+use crate::tools_call::tools_call;
+
+/// The tools this caller may use, each with its schemas.
+pub async fn list(auth: Authenticated) -> HttpResponse {
+    let visible = auth.state.tools_of(&auth.caller);
+    let descriptors = auth.state.registry.descriptors();
+    let tools: Vec<_> = descriptors
+        .filter(|tool| visible.contains(tool.name))
+        .map(|tool| {
+            json!({
+                "name": tool.name,
+                "title": tool.title,
+                "description": tool.description,
+                "permission": tool.permission,
+                "input_schema": tool.input_schema,
+                "output_schema": tool.output_schema,
+            })
+        })
+        .collect();
+    HttpResponse::Ok().json(json!({ "tools": tools }))
+}
+
+/// Calls a tool. 200 with the structured result; 422 when the tool ran and failed.
+pub async fn call(
+    auth: Authenticated,
+    name: Path<String>,
+    body: Body,
+) -> Result<HttpResponse, ApiError> {
+    let arguments = arguments(&body.0)?;
+    let deadline = auth.state.call_deadline();
+    let answer =
+        tools_call(&auth.state, &auth.caller, &auth.origin, &name, arguments, deadline).await?;
+    let status = match answer.is_error {
+        true => StatusCode::UNPROCESSABLE_ENTITY,
+        false => StatusCode::OK,
+    };
+    Ok(HttpResponse::build(status)
+        .content_type("application/json")
+        .body(String::from(Box::<str>::from(answer.structured))))
+}
+
+/// The body as the tool's arguments; an empty body is `{}`.
+fn arguments(body: &[u8]) -> Result<&RawValue, ApiError> {
+    const NONE: &[u8] = b"{}";
+    let body = if body.is_empty() { NONE } else { body };
+    let value: &RawValue = serde_json::from_slice(body).map_err(|error| {
+        ApiError::new(Code::ParseError, format!("the body is not JSON: {error}"))
+    })?;
+    match value.get().starts_with('{') {
+        true => Ok(value),
+        false => Err(ApiError::new(
+            Code::InvalidRequest,
+            "the body must be a JSON object: the arguments",
+        )),
+    }
+}

@@ -1,0 +1,81 @@
+//! The engine behind the protocol layer: [`Host`] for [`AppState`]. Adds nothing of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::http::header::HeaderMap;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use ultimate_mcp_actors::deadline::Deadline;
+use ultimate_mcp_actors::ids::SessionId;
+use ultimate_mcp_actors::sessions;
+
+use crate::auth::Caller;
+use crate::error::{ApiError, Code};
+use crate::mcp::{Host, NewSession, Revision, ToolList};
+use crate::origin::Origin;
+use crate::state::AppState;
+use crate::tools::ToolOutput;
+use crate::tools_call::tools_call;
+
+/// Longest wait for the session store, which works in memory.
+const SESSIONS_MAX: Duration = Duration::from_secs(5);
+
+impl Host for AppState {
+    type Caller = Caller;
+
+    async fn authenticate(&self, headers: &HeaderMap, origin: &Origin) -> Result<Caller, ApiError> {
+        AppState::authenticate(self, headers, origin)
+    }
+
+    fn tools(&self, caller: &Caller) -> Arc<ToolList> {
+        self.tools_of(caller)
+    }
+
+    async fn call_tool(
+        &self,
+        caller: &Caller,
+        origin: &Origin,
+        name: &str,
+        arguments: &RawValue,
+        deadline: Deadline,
+    ) -> Result<ToolOutput, ApiError> {
+        tools_call(self, caller, origin, name, arguments, deadline).await
+    }
+
+    async fn create_session(
+        &self,
+        caller: &Caller,
+        new: NewSession<'_>,
+    ) -> Result<SessionId, ApiError> {
+        let session = sessions::NewSession {
+            owner: caller.id().clone(),
+            protocol_version: new.revision.as_str().to_owned(),
+            client_capabilities: value(new.client_capabilities)?,
+            client_info: value(new.client_info)?,
+        };
+        let session = self.engine.sessions.create(session, Deadline::after(SESSIONS_MAX)).await?;
+        Ok(session.id.clone())
+    }
+
+    async fn touch_session(
+        &self,
+        caller: &Caller,
+        id: &SessionId,
+    ) -> Result<Option<Revision>, ApiError> {
+        let deadline = Deadline::after(SESSIONS_MAX);
+        let session = self.engine.sessions.get(id, caller.id(), deadline).await?;
+        Ok(session.and_then(|session| Revision::parse(&session.protocol_version)))
+    }
+
+    async fn remove_session(&self, caller: &Caller, id: &SessionId) -> Result<bool, ApiError> {
+        let deadline = Deadline::after(SESSIONS_MAX);
+        Ok(self.engine.sessions.remove(id, caller.id(), deadline).await?)
+    }
+}
+
+fn value(raw: &RawValue) -> Result<Value, ApiError> {
+    serde_json::from_str(raw.get()).map_err(|error| {
+        ApiError::new(Code::InvalidRequest, "the client's description is too deep").caused_by(error)
+    })
+}

@@ -1,0 +1,109 @@
+//! What is counted about tools and the engine; the names are contract for dashboards.
+//!
+//! Instruments are OpenTelemetry's, scraped as Prometheus text. Labels are bounded: tool names come from
+//! the registry, statuses and reasons from enums.
+
+use std::time::Duration;
+
+use opentelemetry::metrics::{Counter, Histogram};
+use opentelemetry::{KeyValue, global};
+use ultimate_mcp_actors::supervision::TreeHandle;
+
+use crate::error::{ApiError, Code};
+use crate::telemetry::{METER_NAME, Metrics};
+
+/// Upper bounds of the duration buckets, in seconds.
+const SECONDS: [f64; 13] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+
+/// The instruments of the face.
+pub struct Instruments {
+    metrics: Metrics,
+    executions: Counter<u64>,
+    duration: Histogram<f64>,
+    errors: Counter<u64>,
+    auth_failures: Counter<u64>,
+}
+
+impl Instruments {
+    /// Makes the instruments; `metrics` must be installed.
+    pub fn new(metrics: Metrics) -> Self {
+        let meter = global::meter(METER_NAME);
+        Self {
+            metrics,
+            executions: meter
+                .u64_counter("tool_executions")
+                .with_description("calls of tools that were admitted, by how they ended")
+                .build(),
+            duration: meter
+                .f64_histogram("tool_execution_duration_seconds")
+                .with_description("from admission to the result, in seconds")
+                .with_boundaries(SECONDS.to_vec())
+                .build(),
+            errors: meter
+                .u64_counter("errors")
+                .with_description("calls of tools that ended in an error, by its code")
+                .build(),
+            auth_failures: meter
+                .u64_counter("auth_failures")
+                .with_description("requests without a valid token, by reason")
+                .build(),
+        }
+    }
+
+    /// Reads the supervision tree at every scrape: restarts, panics, messages in flight.
+    pub fn observe_tree(&self, tree: TreeHandle) {
+        let meter = global::meter(METER_NAME);
+        let gauge =
+            |name: &'static str,
+             help: &'static str,
+             read: fn(&ultimate_mcp_actors::supervision::NodeSnapshot) -> Option<u64>| {
+                let tree = tree.clone();
+                // The callback lives in the meter; the returned instrument only names it.
+                let _ = meter
+                    .u64_observable_gauge(name)
+                    .with_description(help)
+                    .with_callback(move |observer| {
+                        for node in tree.snapshot().walk() {
+                            if let Some(value) = read(node) {
+                                observer.observe(
+                                    value,
+                                    &[KeyValue::new("actor", node.name.to_string())],
+                                );
+                            }
+                        }
+                    })
+                    .build();
+            };
+        gauge("actor_restarts", "restarts since the start", |n| Some(n.restarts));
+        gauge("actor_panics", "panics since the start", |n| Some(n.panics));
+        gauge("actor_mailbox_in_flight", "messages accepted and not yet answered", |n| {
+            n.mailbox.map(|m| m.in_flight as u64)
+        });
+    }
+
+    /// An admitted call ended.
+    pub fn tool_finished(&self, tool: &'static str, status: &'static str, took: Duration) {
+        let name = KeyValue::new("tool_name", tool);
+        self.duration.record(took.as_secs_f64(), std::slice::from_ref(&name));
+        self.executions.add(1, &[name, KeyValue::new("status", status)]);
+        if status != "ok" {
+            self.errors.add(1, &[KeyValue::new("type", status)]);
+        }
+    }
+
+    /// A request had no valid token.
+    pub fn auth_failed(&self, reason: &'static str) {
+        self.auth_failures.add(1, &[KeyValue::new("reason", reason)]);
+    }
+
+    /// Everything counted so far, as Prometheus text.
+    ///
+    /// # Errors
+    /// A metric cannot be encoded: a mistake of ours.
+    pub fn render(&self) -> Result<String, ApiError> {
+        self.metrics.render().map_err(|error| {
+            ApiError::new(Code::Internal, "the metrics could not be encoded").caused_by(error)
+        })
+    }
+}

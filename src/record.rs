@@ -1,0 +1,214 @@
+//! The audit's view of one call: who, what, from where; intent, outcome, refusal.
+//!
+//! Used by [`crate::tools_call`] for tools and by the administration routes for what they change. Holds
+//! no code, data or secrets: tools hand in facts (sizes, hashes, status) of their own choice.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use ultimate_mcp_actors::audit::{AuditHandle, EventType, NewEvent, Phase};
+use ultimate_mcp_actors::deadline::Deadline;
+use ultimate_mcp_actors::ids::CallId;
+
+use crate::auth::Caller;
+use crate::error::{ApiError, Code};
+use crate::origin::Origin;
+use crate::tools::ToolOutput;
+
+/// How long the outcome of a call that nobody waits for any more may take to be recorded.
+const ABANDONED_OUTCOME_MAX: Duration = Duration::from_secs(10);
+
+/// One call, as its events describe it.
+#[derive(Clone)]
+pub struct Record {
+    audit: AuditHandle,
+    call_id: CallId,
+    /// Every event of the call starts as a copy of this one.
+    template: Arc<NewEvent>,
+}
+
+impl Record {
+    /// Describes a call of `tool` by `caller`.
+    pub fn of_tool(audit: &AuditHandle, caller: &Caller, origin: &Origin, tool: &str) -> Self {
+        let mut record =
+            Self::of_action(audit, caller, origin, "tools/call", EventType::AuthzDenied);
+        let event = Arc::make_mut(&mut record.template);
+        event.tool = Some(Cow::Owned(tool.chars().take(128).collect()));
+        record
+    }
+
+    /// Describes an administrative action.
+    pub fn of_action(
+        audit: &AuditHandle,
+        caller: &Caller,
+        origin: &Origin,
+        action: &'static str,
+        kind: EventType,
+    ) -> Self {
+        let call_id = CallId::new();
+        let mut event = described(origin, action, kind);
+        event.call_id = Some(call_id);
+        event.user_id = Some(caller.id().clone());
+        Self { audit: audit.clone(), call_id, template: Arc::new(event) }
+    }
+
+    /// The call, as in the audit.
+    pub fn call_id(&self) -> CallId {
+        self.call_id
+    }
+
+    /// States what kind of event the call's intent and outcome are.
+    pub fn kind(mut self, kind: EventType) -> Self {
+        Arc::make_mut(&mut self.template).event_type = kind;
+        self
+    }
+
+    /// Names what the call works on.
+    pub fn on(mut self, resource: impl Into<Cow<'static, str>>) -> Self {
+        Arc::make_mut(&mut self.template).resource = Some(resource.into());
+        self
+    }
+
+    /// Records that the call was refused and hands the refusal on. A refusal that cannot be recorded is
+    /// still a refusal: the log says so.
+    pub async fn refused(&self, refusal: ApiError, deadline: Deadline) -> ApiError {
+        let mut event = self.event(Phase::Single);
+        event.event_type = match refusal.code {
+            Code::RateLimited => EventType::RateLimitExceeded,
+            _ => EventType::AuthzDenied,
+        };
+        event.success = Some(false);
+        event.error_message = Some(refusal.public.clone());
+        event.details = reason(&refusal);
+        if let Err(error) = self.audit.append(event, deadline).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "a refusal was not recorded");
+        }
+        refusal
+    }
+
+    /// Records that the call is about to run; durable when this returns.
+    ///
+    /// # Errors
+    /// The audit is down or overloaded: then the call must not run.
+    pub async fn intent(&self, deadline: Deadline) -> Result<(), ApiError> {
+        self.audit.append(self.event(Phase::Intent), deadline).await?;
+        Ok(())
+    }
+
+    /// A guard that owes the outcome. Dropped without [`Open::close`], the call was abandoned and the
+    /// outcome says so.
+    pub fn open(&self) -> Open {
+        Open { record: Some(self.clone()) }
+    }
+
+    fn event(&self, phase: Phase) -> NewEvent {
+        NewEvent { phase, ..(*self.template).clone() }
+    }
+}
+
+/// An event with everything the origin tells filled in.
+pub fn described(origin: &Origin, action: &'static str, kind: EventType) -> NewEvent {
+    let mut event = NewEvent::new(kind, Phase::Single, action);
+    event.ip_address = origin.ip;
+    event.user_agent = origin.user_agent.clone();
+    event.request_id = Some(origin.request_id.as_str().into());
+    event.session_id = origin.session_id.clone();
+    event.trace_id = origin.trace_id().map(Into::into);
+    event.details.insert("transport".into(), origin.transport.as_str().into());
+    event
+}
+
+/// What the outcome of a call says.
+pub struct Outcome {
+    success: bool,
+    error: Option<String>,
+    details: Map<String, Value>,
+}
+
+impl From<&Result<ToolOutput, ApiError>> for Outcome {
+    fn from(result: &Result<ToolOutput, ApiError>) -> Self {
+        match result {
+            Ok(output) => Self {
+                success: !output.is_error,
+                error: output.is_error.then(|| "the tool reported a failure".to_owned()),
+                details: output.audit.clone(),
+            },
+            Err(error) => Self::failed(error),
+        }
+    }
+}
+
+impl Outcome {
+    /// It worked; these are the facts.
+    pub fn done(details: Map<String, Value>) -> Self {
+        Self { success: true, error: None, details }
+    }
+
+    /// It failed.
+    pub fn failed(error: &ApiError) -> Self {
+        Self { success: false, error: Some(error.public.clone()), details: reason(error) }
+    }
+}
+
+/// Owes one outcome to the audit.
+pub struct Open {
+    /// `None` once the outcome is on its way.
+    record: Option<Record>,
+}
+
+impl Open {
+    /// Records the outcome; durable when this returns. It has a time of its own: the call's deadline
+    /// may be what ended the call.
+    ///
+    /// # Errors
+    /// The audit is down: the answer must not be sent as if it were recorded.
+    pub async fn close(mut self, outcome: Outcome, took: Duration) -> Result<(), ApiError> {
+        let Some(record) = self.record.take() else { return Ok(()) };
+        let mut event = record.event(Phase::Outcome);
+        event.success = Some(outcome.success);
+        event.error_message = outcome.error;
+        event.details.extend(outcome.details);
+        event.duration_ms = Some(took.as_secs_f64() * 1e3);
+        record.audit.append(event, Deadline::after(ABANDONED_OUTCOME_MAX)).await.map_err(
+            |error| {
+                let mut unrecorded = ApiError::from(error);
+                unrecorded.retry = ultimate_mcp_actors::fault::Retry::Unsafe;
+                unrecorded.public =
+                    format!("the call ran but its outcome is not recorded: {}", unrecorded.public);
+                unrecorded
+            },
+        )?;
+        Ok(())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let Some(record) = self.record.take() else { return };
+        let mut event = record.event(Phase::Outcome);
+        event.success = Some(false);
+        event.error_message = Some("the client went away; the work was cancelled".to_owned());
+        // Nobody waits for this one; a task of its own outlives the request.
+        actix_rt::spawn(async move {
+            let deadline = Deadline::after(ABANDONED_OUTCOME_MAX);
+            if let Err(error) = record.audit.append(event, deadline).await {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "the outcome of an abandoned call was not recorded"
+                );
+            }
+        });
+    }
+}
+
+/// The failure in the audit's words.
+fn reason(error: &ApiError) -> Map<String, Value> {
+    let mut details = Map::new();
+    details.insert("code".into(), error.code.slug().into());
+    if !error.scopes.is_empty() {
+        details.insert("required_permissions".into(), serde_json::json!(error.scopes));
+    }
+    details
+}

@@ -1,0 +1,83 @@
+//! What the server keeps in its data directory, and the keys in it. Nobody else may read any of it.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use secrecy::ExposeSecret;
+use ultimate_mcp_actors::audit::AuditKey;
+use ultimate_mcp_actors::authorization::Policy;
+
+use crate::auth::key_file::{self, KeyFileError};
+use crate::auth::{KeyError, KeyRing};
+use crate::config::{Config, ConfigError, load_policy};
+
+/// Why the data directory, a key or the policy cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FilesError {
+    /// The directory.
+    #[error("cannot create the data directory {path}: {source}; choose another with --data-dir")]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A key file.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// Configured keys.
+    #[error("{}", list(.0))]
+    Keys(Vec<KeyError>),
+    /// The policy cannot be read or is wrong.
+    #[error(transparent)]
+    Policy(#[from] ConfigError),
+}
+
+fn list(errors: &[KeyError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// The data directory, ready, with the keys and the policy.
+pub struct DataFiles {
+    /// The directory, absolute.
+    pub dir: PathBuf,
+    /// Keys that tokens are verified with.
+    pub keys: KeyRing,
+    /// The key of the audit's chain.
+    pub audit_key: AuditKey,
+    /// Roles, permissions, limits.
+    pub policy: Policy,
+}
+
+impl DataFiles {
+    /// Creates what is missing (mode 0700 and 0600) and reads the rest.
+    ///
+    /// # Errors
+    /// Anything that cannot be created, read or trusted, with the remedy.
+    pub fn prepare(config: &Config) -> Result<Self, FilesError> {
+        let dir = private_dir(&config.data_dir)?;
+        Ok(Self {
+            keys: KeyRing::load(&config.auth, &dir).map_err(FilesError::Keys)?,
+            audit_key: audit_key(&dir)?,
+            policy: load_policy(config)?,
+            dir,
+        })
+    }
+}
+
+/// The audit's key, created on first use.
+///
+/// # Errors
+/// The file cannot be created, or others can read it.
+pub fn audit_key(dir: &Path) -> Result<AuditKey, FilesError> {
+    let key = key_file::load_or_create(dir, key_file::AUDIT_KEY)?;
+    Ok(AuditKey::from_bytes(key.expose_secret()))
+}
+
+fn private_dir(path: &Path) -> Result<PathBuf, FilesError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.and_then(|()| path.canonicalize())
+        .map_err(|source| FilesError::Directory { path: path.to_owned(), source })
+}

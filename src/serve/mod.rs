@@ -1,0 +1,139 @@
+//! `ultimate-mcp serve`: starts the engine and the server, waits, drains.
+//!
+//! Order: directories and keys → telemetry → engine → routes → listen → say where. Ends on SIGTERM and
+//! SIGINT with 0 after a drain, and with a failure when the root supervisor gave up.
+
+mod banner;
+mod files;
+mod wiring;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::web::Data;
+use tokio::signal::unix::{SignalKind, signal};
+use ultimate_mcp_actors::deadline::Deadline;
+use ultimate_mcp_actors::engine::{Engine, StartError};
+use ultimate_mcp_actors::supervision::{Exit, ExitSignal, install_panic_hook};
+
+use crate::config::{Config, Loaded};
+use crate::http::Bound;
+use crate::mcp::Endpoint;
+use crate::state::AppState;
+use crate::{api, http, telemetry};
+
+pub use files::{DataFiles, FilesError};
+
+/// Why the server did not start, or how it failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Directories, keys or the policy.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// Logging or metrics.
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::TelemetryError),
+    /// An actor.
+    #[error(transparent)]
+    Engine(#[from] StartError),
+    /// Templates, prompts or schemas.
+    #[error("{0}")]
+    Tools(String),
+    /// The address.
+    #[error("cannot listen on {address}: {source}; choose another with ULTIMATE_MCP__HTTP__PORT")]
+    Listen {
+        /// Where.
+        address: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// Signals cannot be waited for.
+    #[error("signals cannot be handled: {0}")]
+    Signals(std::io::Error),
+    /// The tree gave up: the process must be restarted from outside.
+    #[error("the engine gave up: {child} could not be kept running ({text})")]
+    GaveUp {
+        /// The child.
+        child: String,
+        /// Its last failure.
+        text: String,
+    },
+}
+
+/// Runs the server until it is told to stop.
+///
+/// # Errors
+/// It did not start, or the engine gave up.
+pub fn serve(loaded: Loaded) -> Result<(), ServeError> {
+    let config = Arc::new(loaded.config);
+    let files = DataFiles::prepare(&config)?;
+    let telemetry = telemetry::init(&config.telemetry)?;
+    install_panic_hook();
+    let served = actix_rt::System::new().block_on(run(config, files, telemetry.metrics.clone()));
+    // Dropped last: flushes the log.
+    drop(telemetry);
+    served
+}
+
+async fn run(
+    config: Arc<Config>,
+    files: DataFiles,
+    metrics: telemetry::Metrics,
+) -> Result<(), ServeError> {
+    let trail = wiring::SupervisionTrail::default();
+    let options = wiring::engine_options(&config, &files);
+    let (engine, exit) = Engine::start(options, trail.observer()).await?;
+    trail.attach(&engine);
+    let state = wiring::state(&config, &files, engine.clone(), metrics)?;
+    let bound = listen(&config, &state)?;
+    banner::print(&config, &files, &state, &bound);
+    let server = bound.server.handle();
+    let serving = actix_rt::spawn(bound.server);
+
+    let ended = wait(exit).await?;
+    let deadline = Deadline::after(Duration::from_secs(config.http.drain_seconds));
+    tracing::info!(drain_seconds = config.http.drain_seconds, "draining");
+    // Stops accepting, lets open requests finish, within `http.drain_seconds`.
+    server.stop(true).await;
+    if let Err(error) = serving.await {
+        tracing::error!(%error, "the HTTP server ended badly");
+    }
+    let report = engine.drain(deadline).await;
+    tracing::info!(clean = report.is_clean(), "drained");
+    match ended {
+        None | Some(Exit::Drained(_)) => Ok(()),
+        Some(Exit::Failed { child, text, .. }) => {
+            Err(ServeError::GaveUp { child: child.to_string(), text: text.to_string() })
+        }
+    }
+}
+
+/// Waits for a signal (`None`) or the end of the tree.
+async fn wait(exit: ExitSignal) -> Result<Option<Exit>, ServeError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(None),
+        _ = interrupt.recv() => Ok(None),
+        ended = exit.wait() => Ok(Some(ended)),
+    }
+}
+
+fn listen(config: &Config, state: &Arc<AppState>) -> Result<Bound, ServeError> {
+    let endpoint = Endpoint::new(
+        Arc::clone(state),
+        config.mcp.clone(),
+        config.http.body_limits(),
+        wiring::identity(),
+    )
+    .map_err(|error| ServeError::Tools(error.to_string()))?;
+    let (endpoint, state) = (Data::new(endpoint), Data::from(Arc::clone(state)));
+    let routes = move |app: &mut actix_web::web::ServiceConfig| {
+        app.app_data(state.clone());
+        app.configure(Endpoint::routes(endpoint.clone())).configure(api::routes);
+    };
+    http::bind(&config.http, routes).map_err(|source| ServeError::Listen {
+        address: std::net::SocketAddr::new(config.http.bind, config.http.port).to_string(),
+        source,
+    })
+}

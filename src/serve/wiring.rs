@@ -1,0 +1,116 @@
+//! Puts configuration, files and engine together. Decides nothing.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use ultimate_mcp_actors::audit::{AuditHandle, EventType, NewEvent, Phase};
+use ultimate_mcp_actors::deadline::Deadline;
+use ultimate_mcp_actors::engine::{Engine, EngineOptions};
+use ultimate_mcp_actors::supervision::{Event, Observer};
+
+use super::{DataFiles, ServeError};
+use crate::admission::Admission;
+use crate::auth::Authenticator;
+use crate::config::Config;
+use crate::instruments::Instruments;
+use crate::mcp::Identity;
+use crate::state::AppState;
+use crate::telemetry;
+use crate::tools::artifacts::ArtifactStore;
+use crate::tools::{Registry, ToolParts};
+
+/// Longest a supervision event may wait for the audit, which may be the actor that crashed.
+const EVENT_MAX: Duration = Duration::from_secs(60);
+
+/// Instructions that `server/discover` and `initialize` give to models.
+const INSTRUCTIONS: &str = "Runs Python, JavaScript and Bash in an isolated cell without network \
+(execute_code, run_tests), lints and generates code, and keeps a knowledge graph (graph_upsert, \
+graph_query in read-only Cypher, graph_delete). Files left in out/ come back as artifacts. \
+A result with isError says what to change.";
+
+/// Supervision events on their way to the audit, once there is one.
+#[derive(Clone, Default)]
+pub(super) struct SupervisionTrail {
+    audit: Arc<OnceLock<AuditHandle>>,
+}
+
+impl SupervisionTrail {
+    /// Logs and records every event. Runs on the supervisors' thread and never blocks it.
+    pub(super) fn observer(&self) -> Observer {
+        let audit = Arc::clone(&self.audit);
+        Arc::new(move |event: &Event| {
+            tracing::warn!(actor = %event.name, kind = ?event.kind, text = %event.text, "supervision");
+            let Some(audit) = audit.get().cloned() else { return };
+            let entry = entry(event);
+            actix_rt::spawn(async move {
+                if let Err(error) = audit.append_deferred(entry, Deadline::after(EVENT_MAX)).await {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(error, "a supervision event was not recorded");
+                }
+            });
+        })
+    }
+
+    /// From now on events are recorded.
+    pub(super) fn attach(&self, engine: &Engine) {
+        let _ = self.audit.set(engine.audit.clone());
+    }
+}
+
+fn entry(event: &Event) -> NewEvent {
+    let mut entry = NewEvent::new(EventType::Supervision, Phase::Single, "supervise");
+    entry.resource = Some(format!("actor:{}", event.name).into());
+    entry.error_message = Some(event.text.to_string());
+    entry.details.insert("kind".into(), serde_json::json!(event.kind));
+    entry
+}
+
+pub(super) fn engine_options(config: &Config, files: &DataFiles) -> EngineOptions {
+    EngineOptions {
+        data_dir: files.dir.clone(),
+        audit_key: files.audit_key.clone(),
+        policy: files.policy.clone(),
+        supervision: config.supervision.clone(),
+        audit: config.audit.clone(),
+        authorization: config.authorization.clone(),
+        cache: config.cache.clone(),
+        graph: config.graph.clone(),
+        sessions: config.sessions.clone(),
+        cell: config.cell.clone(),
+    }
+}
+
+pub(super) fn state(
+    config: &Config,
+    files: &DataFiles,
+    engine: Engine,
+    metrics: telemetry::Metrics,
+) -> Result<Arc<AppState>, ServeError> {
+    let instruments = Instruments::new(metrics);
+    instruments.observe_tree(engine.tree.clone());
+    let artifacts = ArtifactStore::open_in(&files.dir, config.tools.artifacts.clone())
+        .map_err(|error| ServeError::Tools(error.to_string()))?;
+    let parts = ToolParts {
+        execution: engine.execution.clone(),
+        graph: engine.graph.clone(),
+        cache: engine.cache.clone(),
+        artifacts: artifacts.clone(),
+        options: config.tools.clone(),
+    };
+    let registry = Registry::standard(parts).map_err(ServeError::Tools)?;
+    let authenticator = Authenticator::new(config.auth.clone(), files.keys.clone());
+    let admission = Admission::new(engine.authorization.clone(), config.admission);
+    let state =
+        AppState::new(engine, registry, authenticator, admission, artifacts, instruments, config)
+            .map_err(|error| ServeError::Tools(error.to_string()))?;
+    Ok(Arc::new(state))
+}
+
+pub(super) fn identity() -> Identity {
+    Identity {
+        name: "ultimate-mcp".to_owned(),
+        title: "Ultimate MCP".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        instructions: INSTRUCTIONS.to_owned(),
+    }
+}

@@ -1,0 +1,217 @@
+//! What every request works on: the engine's handles and the face's own decisions. No business state.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::HeaderMap;
+use actix_web::web::Data;
+use serde::Serialize;
+use ultimate_mcp_actors::audit::{EventType, NewEvent};
+use ultimate_mcp_actors::deadline::Deadline;
+use ultimate_mcp_actors::engine::Engine;
+use ultimate_mcp_actors::supervision::ChildState;
+
+use crate::admission::Admission;
+use crate::auth::{Authenticator, Caller, bearer};
+use crate::config::Config;
+use crate::error::{ApiError, Code};
+use crate::instruments::Instruments;
+use crate::mcp::{InvalidTool, ToolList};
+use crate::origin::Origin;
+use crate::record::described;
+use crate::tools::Registry;
+use crate::tools::artifacts::ArtifactStore;
+
+/// Longest an event that nobody waits for may wait for the audit.
+const NOTE_MAX: Duration = Duration::from_secs(10);
+
+/// Role sets whose tool lists are kept; beyond that they are built anew.
+const ROLE_SETS_MAX: usize = 64;
+
+/// Everything a handler needs. One per process, shared by all workers.
+pub struct AppState {
+    /// The actors' handles.
+    pub engine: Engine,
+    /// The tools.
+    pub registry: Registry,
+    /// Tokens.
+    pub authenticator: Authenticator,
+    /// Permissions and rates.
+    pub admission: Admission,
+    /// Files that runs left.
+    pub artifacts: ArtifactStore,
+    /// Counters and histograms of tools.
+    pub metrics: Instruments,
+    call_max: Duration,
+    token_ttl_seconds_max: u64,
+    all_tools: ToolList,
+    /// Tool lists by role set: they change only with the policy.
+    lists: Mutex<HashMap<Arc<[String]>, Arc<ToolList>>>,
+}
+
+/// Whether the engine can serve, and what its parts say.
+#[derive(Serialize)]
+pub struct Readiness {
+    /// `ready`, `degraded` or `unavailable`.
+    pub status: &'static str,
+    /// Each part: its state, and why when it is not well.
+    pub dependencies: Vec<Dependency>,
+}
+
+/// One part of the engine.
+#[derive(Serialize)]
+pub struct Dependency {
+    /// Its name in the supervision tree.
+    pub name: String,
+    /// `ready`, `degraded` or `unavailable`.
+    pub status: &'static str,
+    /// What is missing, and the remedy.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub detail: Vec<String>,
+}
+
+impl Readiness {
+    /// Whether the engine itself can serve.
+    pub fn can_serve(&self) -> bool {
+        self.status != "unavailable"
+    }
+}
+
+impl AppState {
+    /// Puts the parts together.
+    ///
+    /// # Errors
+    /// A tool that no client could call.
+    pub fn new(
+        engine: Engine,
+        registry: Registry,
+        authenticator: Authenticator,
+        admission: Admission,
+        artifacts: ArtifactStore,
+        metrics: Instruments,
+        config: &Config,
+    ) -> Result<Self, InvalidTool> {
+        Ok(Self {
+            all_tools: ToolList::new(registry.descriptors())?,
+            engine,
+            registry,
+            authenticator,
+            admission,
+            artifacts,
+            metrics,
+            call_max: Duration::from_secs(config.http.request_timeout_seconds),
+            token_ttl_seconds_max: config.auth.token_ttl_seconds_max,
+            lists: Mutex::new(HashMap::new()),
+        })
+    }
+
+    /// The state of the app that serves this request.
+    ///
+    /// # Errors
+    /// A route was mounted without state: a mistake of ours.
+    pub fn of(request: &HttpRequest) -> Result<Arc<Self>, ApiError> {
+        let data = request.app_data::<Data<Self>>();
+        data.map(|data| Arc::clone(data)).ok_or_else(|| ApiError::new(Code::Internal, "no state"))
+    }
+
+    /// From the request's headers to a caller. A failure is recorded, with the precise reason, but not
+    /// waited for: whoever has no token must not be able to make others wait.
+    ///
+    /// # Errors
+    /// 401, or 400 for a malformed header.
+    pub fn authenticate(&self, headers: &HeaderMap, origin: &Origin) -> Result<Caller, ApiError> {
+        let standing = self.engine.authorization.snapshot();
+        let verified =
+            bearer(headers).and_then(|token| self.authenticator.verify(token, &*standing));
+        verified.map_err(|error| {
+            let mut event = described(origin, "authenticate", EventType::AuthFailure);
+            event.success = Some(false);
+            event.error_message = Some(error.to_string());
+            event.details.insert("reason".into(), error.reason().into());
+            self.metrics.auth_failed(error.reason());
+            self.note(event);
+            ApiError::from(error)
+        })
+    }
+
+    /// Records an event that nobody waits for.
+    pub fn note(&self, event: NewEvent) {
+        let audit = self.engine.audit.clone();
+        actix_rt::spawn(async move {
+            if let Err(error) = audit.append_deferred(event, Deadline::after(NOTE_MAX)).await {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "an event was not recorded"
+                );
+            }
+        });
+    }
+
+    /// The deadline of a call that begins now.
+    pub fn call_deadline(&self) -> Deadline {
+        Deadline::after(self.call_max)
+    }
+
+    /// `auth.token_ttl_seconds_max`: no token that is accepted lives longer.
+    pub fn token_ttl_seconds_max(&self) -> u64 {
+        self.token_ttl_seconds_max
+    }
+
+    /// The tools this caller may use.
+    pub fn tools_of(&self, caller: &Caller) -> Arc<ToolList> {
+        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(list) = lists.get(caller.roles()) {
+            return Arc::clone(list);
+        }
+        let may = |permission| self.admission.admit_permission(caller, permission).is_ok();
+        let visible = |name: &str| {
+            self.registry.get(name).is_some_and(|tool| may(tool.descriptor().permission))
+        };
+        let list = Arc::new(self.all_tools.filter(visible));
+        // Role sets come from tokens; the policy knows few, their combinations may be many.
+        if lists.len() >= ROLE_SETS_MAX {
+            lists.clear();
+        }
+        lists.insert(caller.roles().into(), Arc::clone(&list));
+        list
+    }
+
+    /// Asks nobody: reads the tree and what the cell found when it started.
+    pub fn readiness(&self) -> Readiness {
+        let tree = self.engine.tree.snapshot();
+        let mut dependencies: Vec<Dependency> = tree
+            .walk()
+            .into_iter()
+            .filter(|node| node.mailbox.is_some())
+            .map(|node| {
+                let (status, why) = match node.state {
+                    ChildState::Running => ("ready", None),
+                    _ if node.critical => ("unavailable", node.last_failure.as_ref()),
+                    _ => ("degraded", node.last_failure.as_ref()),
+                };
+                let detail = why.map(|failure| failure.text.to_string()).into_iter().collect();
+                Dependency { name: node.name.to_string(), status, detail }
+            })
+            .collect();
+        dependencies.push(self.cell());
+        let worst = |status| dependencies.iter().any(|d| d.status == status);
+        let status = match (tree.can_serve(), worst("unavailable") || worst("degraded")) {
+            (false, _) => "unavailable",
+            (true, true) => "degraded",
+            (true, false) => "ready",
+        };
+        Readiness { status, dependencies }
+    }
+
+    fn cell(&self) -> Dependency {
+        let cell = self.engine.execution.capabilities();
+        let (status, detail) = match cell.obstacle() {
+            Some(obstacle) => ("unavailable", vec![obstacle]),
+            None if cell.hard_limits => ("ready", Vec::new()),
+            None => ("degraded", cell.isolation.degraded.clone()),
+        };
+        Dependency { name: "cell".into(), status, detail }
+    }
+}
