@@ -58,7 +58,7 @@ impl Registry {
     /// # Errors
     /// A template or prompt that is wrong, with its file.
     pub fn standard(parts: ToolParts) -> Result<Self, String> {
-        let ToolParts { execution, graph: _, cache, artifacts, options: _ } = parts;
+        let ToolParts { execution, graph: _, cache, artifacts, options } = parts;
         let cell: Arc<dyn Cell> = Arc::new(execution);
         let memo: Arc<dyn Memo> = Arc::new(LintMemo(cache));
         let mut tools: Vec<Box<dyn Tool>> = vec![
@@ -66,6 +66,13 @@ impl Registry {
             Box::new(Typed::new(super::run_tests::RunTests::new(cell.clone(), artifacts))),
             Box::new(Typed::new(super::lint::LintCode::new(cell, memo))),
         ];
+        let templates = super::generate::load_templates(options.templates_dir.as_deref())
+            .map_err(|error| error.to_string())?;
+        let renderer = Arc::new(super::generate::worker::Worker::default());
+        tools.push(Box::new(Typed::new(super::generate::GenerateCode::new(
+            Arc::new(templates),
+            renderer,
+        ))));
         #[cfg(feature = "bench")]
         tools.push(Box::new(Typed::new(super::add::Add)));
         Self::new(tools)

@@ -13,6 +13,7 @@ use garde::Validate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use ultimate_mcp_actors::audit::EventType;
 
 use super::documents::{Document, DocumentError, Library};
 use super::hash::sha256_hex;
@@ -179,7 +180,7 @@ impl TypedTool for GenerateCode {
                 open_world_hint: false,
             },
             permission: "tools:generate",
-            event_type: "code_generation",
+            event_type: EventType::CodeGeneration,
             effects: Effects::None,
         }
     }
