@@ -1,0 +1,152 @@
+//! The programs of `tests/security` against the cell: the hostile ones are held, the harmless ones work,
+//! the host stays as it was. `HOSTILE_ONLY=part` runs those whose name contains the part.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap in a test's helper is a failed test")]
+
+mod bare;
+mod descriptions;
+mod host;
+mod judge;
+mod nobody;
+mod program;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ultimate_mcp_sandbox::client::RunOptions;
+use ultimate_mcp_sandbox::spec::{InputFile, Language, Limits};
+use ultimate_mcp_sandbox::{LauncherOptions, Link};
+
+use self::host::Host;
+use self::program::Program;
+
+fn options(degraded: bool) -> LauncherOptions {
+    let built = || PathBuf::from(env!("CARGO_BIN_EXE_ultimate-mcp-cell"));
+    LauncherOptions {
+        program: std::env::var_os("HOSTILE_LAUNCHER").map_or_else(built, PathBuf::from),
+        allow_degraded: degraded,
+        ..LauncherOptions::default()
+    }
+}
+
+/// Attacks and harmless programs, mixed: neighbours of each other.
+fn programs(degraded: bool) -> Vec<Program> {
+    let mut all = program::load(&program::folder(), true, degraded);
+    let attacks = all.len();
+    all.extend(program::load(&program::folder().join("harmless"), false, degraded));
+    let harmless = all.len() - attacks;
+    if std::env::var_os("HOSTILE_ONLY").is_none() {
+        assert!(attacks >= 40 && harmless >= 10, "{attacks} attacks, {harmless} harmless programs");
+    }
+    all
+}
+
+/// A run whose code, files, input and arguments hold the secret: later runs must find nothing of it.
+async fn victim(link: &Link, secret: &str) {
+    let files = vec![InputFile { path: secret.to_owned(), content: secret.into() }];
+    let code = format!("import sys; a = {secret:?}; print(len(sys.stdin.read()))");
+    let limits = Limits {
+        wall: Duration::from_secs(10),
+        cpu: Duration::from_secs(10),
+        memory_bytes: 256 << 20,
+        pids: 32,
+        output_bytes: 1 << 16,
+        disk_bytes: 1 << 20,
+        cpu_milli: 1000,
+    };
+    let mut spec = Language::Python
+        .run_spec(secret.to_owned(), &code, files, secret.into(), limits)
+        .expect("python3 is installed");
+    spec.env.push(("VICTIM_SECRET".to_owned(), secret.to_owned()));
+    let report = link.run(spec, RunOptions::default()).await.expect("the victim runs");
+    assert_eq!(report.return_code, Some(0), "{}", String::from_utf8_lossy(&report.stderr));
+}
+
+/// Polls until the condition holds: the kernel takes its time to bury a process.
+async fn soon(condition: impl Fn() -> bool) -> bool {
+    for _ in 0..500 {
+        if condition() {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    condition()
+}
+
+/// Runs the whole table and looks at the host afterwards; answers everything that is wrong.
+async fn table(degraded: bool) -> Vec<String> {
+    let host = Arc::new(Host::new());
+    let link = Link::spawn(options(degraded)).await.expect("the launcher starts");
+    let launcher = link.launcher_pid();
+    victim(&link, &host.secret).await;
+    let held = host::descriptors(launcher);
+    let mut problems = judge::all(&link, &host, programs(degraded)).await;
+    if link.is_closed() || link.launcher_pid() != launcher {
+        problems.push("the launcher did not survive".to_owned());
+    }
+    victim(&link, &host.secret).await;
+    if !soon(|| host::children(launcher).is_empty()).await {
+        problems.push(format!("processes left: {:?}", host::children(launcher)));
+    }
+    if !soon(|| host::descriptors(launcher) <= held).await {
+        let now = host::descriptors(launcher);
+        problems.push(format!("the launcher holds {now} descriptors, {held} before"));
+    }
+    // What stays are the launcher's own directories: one level, without a run below.
+    let run_left = || {
+        let own = |path: &std::path::Path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            name.starts_with("ultimate-mcp-cell-")
+        };
+        host::control_groups(launcher).into_iter().filter(|path| !own(path)).collect::<Vec<_>>()
+    };
+    if !soon(|| run_left().is_empty()).await {
+        problems.push(format!("control groups left: {:?}", run_left()));
+    }
+    drop(link);
+    let process = PathBuf::from(format!("/proc/{launcher}"));
+    if !soon(|| !process.exists()).await {
+        problems.push("the launcher outlived its link".to_owned());
+    }
+    if !soon(|| host::control_groups(launcher).is_empty()).await {
+        problems.push(format!("control groups left: {:?}", host::control_groups(launcher)));
+    }
+    match Arc::try_unwrap(host) {
+        Ok(mut host) => problems.extend(host.damage()),
+        Err(_) => problems.push("a run still holds the host".to_owned()),
+    }
+    problems
+}
+
+fn none(problems: Vec<String>) {
+    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
+}
+
+#[tokio::test]
+async fn every_hostile_program_is_held_and_every_harmless_one_works() {
+    none(table(false).await);
+}
+
+#[tokio::test]
+async fn an_unprivileged_servers_cell_holds_them_too() {
+    let test = "an_unprivileged_servers_cell_holds_them_too";
+    if nobody::repeat(test, &options(true).program) {
+        none(table(true).await);
+    }
+}
+
+#[test]
+fn the_marked_programs_breach_where_there_is_no_cell() {
+    let mut host = Host::new();
+    let wanted: Vec<Program> = program::load(&program::folder(), true, false)
+        .into_iter()
+        .filter(|program| program.line("control") == Some("breach"))
+        .collect();
+    let quiet = wanted.iter().enumerate().filter_map(|(n, program)| bare::run(&host, program, n));
+    none(quiet.collect());
+    // They did reach the listeners, and must not have been able to do more as nobody.
+    let damage: Vec<String> =
+        host.damage().into_iter().filter(|line| !line.contains("connections")).collect();
+    none(damage);
+}
