@@ -176,8 +176,11 @@ async fn bench() {
     serve.args(["serve", "--data-dir"]).arg(data.path());
     // The default policy, and a role whose rate limit is out of the way.
     let policy = data.path().join("policy.toml");
-    std::fs::write(&policy, format!("{}{BENCH_ROLE}", ultimate_mcp_actors::authorization::DEFAULT_POLICY))
-        .unwrap();
+    std::fs::write(
+        &policy,
+        format!("{}{BENCH_ROLE}", ultimate_mcp_actors::authorization::DEFAULT_POLICY),
+    )
+    .unwrap();
     serve.env("ULTIMATE_MCP__HTTP__PORT", "0").env("ULTIMATE_MCP__POLICY_FILE", &policy);
     let server = start(serve, true);
     let token = Command::new(&binary)

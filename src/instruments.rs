@@ -54,21 +54,27 @@ impl Instruments {
     /// Reads the supervision tree at every scrape: restarts, panics, messages in flight.
     pub fn observe_tree(&self, tree: TreeHandle) {
         let meter = global::meter(METER_NAME);
-        let gauge = |name: &'static str, help: &'static str, read: fn(&ultimate_mcp_actors::supervision::NodeSnapshot) -> Option<u64>| {
-            let tree = tree.clone();
-            // The callback lives in the meter; the returned instrument only names it.
-            let _ = meter
-                .u64_observable_gauge(name)
-                .with_description(help)
-                .with_callback(move |observer| {
-                    for node in tree.snapshot().walk() {
-                        if let Some(value) = read(node) {
-                            observer.observe(value, &[KeyValue::new("actor", node.name.to_string())]);
+        let gauge =
+            |name: &'static str,
+             help: &'static str,
+             read: fn(&ultimate_mcp_actors::supervision::NodeSnapshot) -> Option<u64>| {
+                let tree = tree.clone();
+                // The callback lives in the meter; the returned instrument only names it.
+                let _ = meter
+                    .u64_observable_gauge(name)
+                    .with_description(help)
+                    .with_callback(move |observer| {
+                        for node in tree.snapshot().walk() {
+                            if let Some(value) = read(node) {
+                                observer.observe(
+                                    value,
+                                    &[KeyValue::new("actor", node.name.to_string())],
+                                );
+                            }
                         }
-                    }
-                })
-                .build();
-        };
+                    })
+                    .build();
+            };
         gauge("actor_restarts", "restarts since the start", |n| Some(n.restarts));
         gauge("actor_panics", "panics since the start", |n| Some(n.panics));
         gauge("actor_mailbox_in_flight", "messages accepted and not yet answered", |n| {

@@ -4,12 +4,19 @@
 #![forbid(unsafe_code)]
 
 pub mod admission;
+pub mod api;
 pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod error;
+mod host;
 pub mod http;
+mod instruments;
 pub mod mcp;
 pub mod origin;
+mod record;
+pub mod serve;
+mod state;
 pub mod telemetry;
 pub mod tools;
+pub mod tools_call;

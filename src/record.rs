@@ -32,7 +32,8 @@ pub struct Record {
 impl Record {
     /// Describes a call of `tool` by `caller`.
     pub fn of_tool(audit: &AuditHandle, caller: &Caller, origin: &Origin, tool: &str) -> Self {
-        let mut record = Self::of_action(audit, caller, origin, "tools/call", EventType::AuthzDenied);
+        let mut record =
+            Self::of_action(audit, caller, origin, "tools/call", EventType::AuthzDenied);
         let event = Arc::make_mut(&mut record.template);
         event.tool = Some(Cow::Owned(tool.chars().take(128).collect()));
         record
@@ -170,12 +171,15 @@ impl Open {
         event.error_message = outcome.error;
         event.details.extend(outcome.details);
         event.duration_ms = Some(took.as_secs_f64() * 1e3);
-        record.audit.append(event, Deadline::after(ABANDONED_OUTCOME_MAX)).await.map_err(|error| {
-            let mut unrecorded = ApiError::from(error);
-            unrecorded.retry = ultimate_mcp_actors::fault::Retry::Unsafe;
-            unrecorded.public = format!("the call ran but its outcome is not recorded: {}", unrecorded.public);
-            unrecorded
-        })?;
+        record.audit.append(event, Deadline::after(ABANDONED_OUTCOME_MAX)).await.map_err(
+            |error| {
+                let mut unrecorded = ApiError::from(error);
+                unrecorded.retry = ultimate_mcp_actors::fault::Retry::Unsafe;
+                unrecorded.public =
+                    format!("the call ran but its outcome is not recorded: {}", unrecorded.public);
+                unrecorded
+            },
+        )?;
         Ok(())
     }
 }

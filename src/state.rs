@@ -18,9 +18,9 @@ use crate::auth::{Authenticator, Caller, bearer};
 use crate::config::Config;
 use crate::error::{ApiError, Code};
 use crate::instruments::Instruments;
+use crate::mcp::{InvalidTool, ToolList};
 use crate::origin::Origin;
 use crate::record::described;
-use crate::mcp::{InvalidTool, ToolList};
 use crate::tools::Registry;
 use crate::tools::artifacts::ArtifactStore;
 
@@ -41,7 +41,7 @@ pub struct AppState {
     /// Permissions and rates.
     pub admission: Admission,
     /// Files that runs left.
-    pub artifacts: Arc<ArtifactStore>,
+    pub artifacts: ArtifactStore,
     /// Counters and histograms of tools.
     pub metrics: Instruments,
     call_max: Duration,
@@ -89,7 +89,7 @@ impl AppState {
         registry: Registry,
         authenticator: Authenticator,
         admission: Admission,
-        artifacts: Arc<ArtifactStore>,
+        artifacts: ArtifactStore,
         metrics: Instruments,
         config: &Config,
     ) -> Result<Self, InvalidTool> {
@@ -123,7 +123,8 @@ impl AppState {
     /// 401, or 400 for a malformed header.
     pub fn authenticate(&self, headers: &HeaderMap, origin: &Origin) -> Result<Caller, ApiError> {
         let standing = self.engine.authorization.snapshot();
-        let verified = bearer(headers).and_then(|token| self.authenticator.verify(token, &*standing));
+        let verified =
+            bearer(headers).and_then(|token| self.authenticator.verify(token, &*standing));
         verified.map_err(|error| {
             let mut event = described(origin, "authenticate", EventType::AuthFailure);
             event.success = Some(false);
@@ -140,7 +141,10 @@ impl AppState {
         let audit = self.engine.audit.clone();
         actix_rt::spawn(async move {
             if let Err(error) = audit.append_deferred(event, Deadline::after(NOTE_MAX)).await {
-                tracing::error!(error = &error as &dyn std::error::Error, "an event was not recorded");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "an event was not recorded"
+                );
             }
         });
     }
@@ -202,12 +206,14 @@ impl AppState {
     }
 
     fn cell(&self) -> Dependency {
-        let cell = self.engine.execution.capabilities();
-        let detail: Vec<String> = cell.missing();
-        let status = match (cell.can_isolate, detail.is_empty()) {
-            (false, _) => "unavailable",
-            (true, false) => "degraded",
-            (true, true) => "ready",
+        let Some(cell) = self.engine.execution.capabilities() else {
+            let detail = vec!["the launcher is being started".to_owned()];
+            return Dependency { name: "cell".into(), status: "unavailable", detail };
+        };
+        let (status, detail) = match cell.obstacle() {
+            Some(obstacle) => ("unavailable", vec![obstacle]),
+            None if cell.hard_limits => ("ready", Vec::new()),
+            None => ("degraded", cell.isolation.degraded.clone()),
         };
         Dependency { name: "cell".into(), status, detail }
     }

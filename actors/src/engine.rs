@@ -25,6 +25,13 @@ use crate::supervision::{
     DrainReport, ExitSignal, Observer, SpawnError, SupervisionOptions, Supervisor, TreeHandle,
 };
 
+/// The audit, below the data directory.
+pub const AUDIT_FILE: &str = "audit.db";
+/// Roles and revocations, below the data directory.
+pub const STATE_FILE: &str = "state.db";
+/// The graph, below the data directory.
+pub const GRAPH_FILE: &str = "graph.mars";
+
 /// Everything the engine is made of; sections of the configuration.
 pub struct EngineOptions {
     /// Where state is kept; exists.
@@ -104,16 +111,17 @@ impl Engine {
         let (root, exit) = Supervisor::root("root", options.supervision.policy("root"), observer)?;
         let data = &options.data_dir;
         let audit =
-            AuditHandle::start(&root, &data.join("audit.db"), options.audit_key, options.audit).await?;
+            AuditHandle::start(&root, &data.join(AUDIT_FILE), options.audit_key, options.audit)
+                .await?;
         let authorization = AuthorizationHandle::start(
             &root,
-            &data.join("state.db"),
+            &data.join(STATE_FILE),
             options.policy,
             options.authorization,
         )
         .await?;
         let cache = CacheHandle::start(&root, options.cache).await?;
-        let graph = GraphHandle::start(&root, &data.join("graph.mars"), options.graph).await?;
+        let graph = GraphHandle::start(&root, &data.join(GRAPH_FILE), options.graph).await?;
         let sessions = SessionsHandle::start(&root, options.sessions).await?;
         let execution = ExecutionHandle::start(&root, options.cell).await?;
         let tree = root.tree();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use governor::clock::FakeRelativeClock;
 use proptest::prelude::*;
 use serde_json::json;
+use ultimate_mcp_actors::audit::EventType;
 use ultimate_mcp_actors::authorization::{DEFAULT_POLICY, Permission, Policy};
 use ultimate_mcp_actors::fault::Retry;
 use ultimate_mcp_actors::ids::CallId;
@@ -45,7 +46,7 @@ fn tool(name: &'static str, permission: &'static str) -> ToolDescriptor {
             open_world_hint: false,
         },
         permission,
-        event_type: "data_read",
+        event_type: EventType::DataRead,
         effects: Effects::None,
     }
 }

@@ -72,14 +72,17 @@ mod tests {
 
     #[test]
     fn every_mistake_in_the_query_is_named() {
-        let error = filter("type=nope&limit=1001&start=yesterday&colour=red&success=maybe").unwrap_err();
+        let error =
+            filter("type=nope&limit=1001&start=yesterday&colour=red&success=maybe").unwrap_err();
         let paths: Vec<&str> = error.problems.iter().map(|p| p.path.as_str()).collect();
         assert_eq!(paths, ["type", "limit", "start", "colour", "success"]);
     }
 
     #[test]
     fn a_full_query_is_understood() {
-        let read = filter("type=code_execution&user=ada%40example.org&tool=execute_code&success=true&start=2026-01-01T00:00:00Z&end=2026-12-31T00:00:00%2B01:00&limit=1000");
+        let read = filter(
+            "type=code_execution&user=ada%40example.org&tool=execute_code&success=true&start=2026-01-01T00:00:00Z&end=2026-12-31T00:00:00%2B01:00&limit=1000",
+        );
         let read = read.unwrap();
         assert_eq!((read.user.as_deref(), read.limit), (Some("ada@example.org"), 1000));
         assert!(read.start < read.end);

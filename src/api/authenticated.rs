@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use ultimate_mcp_actors::audit::EventType;
 use ultimate_mcp_actors::deadline::Deadline;
 
+use crate::admission::AdminPermit;
 use crate::auth::{Caller, bearer};
 use crate::error::{ApiError, Code};
 use crate::origin::{Origin, Transport};
@@ -92,7 +93,8 @@ impl Authenticated {
     {
         let deadline = self.deadline();
         let audit = &self.state.engine.audit;
-        let record = Record::of_action(audit, &self.caller, &self.origin, action, kind).on(resource);
+        let record =
+            Record::of_action(audit, &self.caller, &self.origin, action, kind).on(resource);
         record.intent(deadline).await?;
         let open = record.open();
         let started = Instant::now();
@@ -105,12 +107,15 @@ impl Authenticated {
         result
     }
 
-    /// Refuses (and records the refusal) unless the caller administers the system. For reads.
+    /// Refuses (and records the refusal) unless the caller administers the system.
     ///
     /// # Errors
-    /// Missing permission.
-    pub async fn require_admin(&self, action: &'static str) -> Result<(), ApiError> {
-        let Err(refusal) = self.state.admission.admit_admin(&self.caller) else { return Ok(()) };
+    /// Missing permission, or too many operations a minute.
+    pub async fn require_admin(&self, action: &'static str) -> Result<AdminPermit, ApiError> {
+        let refusal = match self.state.admission.admit_admin(&self.caller) {
+            Ok(permit) => return Ok(permit),
+            Err(refusal) => refusal,
+        };
         let audit = &self.state.engine.audit;
         let kind = EventType::AuthzDenied;
         let record = Record::of_action(audit, &self.caller, &self.origin, action, kind);

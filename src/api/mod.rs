@@ -25,7 +25,8 @@ const NAME_BYTES_MAX: usize = 256;
 /// Adds every REST route.
 pub fn routes(config: &mut ServiceConfig) {
     let resource = |path: &str, allow: &'static str| {
-        web::resource(path).default_service(web::to(move || async move { method_not_allowed(allow) }))
+        web::resource(path)
+            .default_service(web::to(move || async move { method_not_allowed(allow) }))
     };
     config
         .service(resource("/health", "GET").route(web::get().to(health::health)))
@@ -45,5 +46,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(resource("/api/v1/auth/refresh", "POST").route(web::post().to(tokens::refresh)))
         .service(resource("/api/v1/auth/revoke", "POST").route(web::post().to(tokens::revoke)))
         .service(resource("/api/v1/supervision", "GET").route(web::get().to(supervision::tree)))
-        .service(resource("/api/v1/artifacts/{id}", "GET").route(web::get().to(artifacts::download)));
+        .service(
+            resource("/api/v1/artifacts/{id}", "GET").route(web::get().to(artifacts::download)),
+        );
 }

@@ -38,7 +38,12 @@ pub struct Route {
     pub body: &'static [(&'static str, &'static str, bool)],
 }
 
-const fn route(method: &'static str, path: &'static str, summary: &'static str, access: Access) -> Route {
+const fn route(
+    method: &'static str,
+    path: &'static str,
+    summary: &'static str,
+    access: Access,
+) -> Route {
     Route { method, path, summary, access, query: &[], body: &[] }
 }
 
@@ -62,7 +67,12 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/metrics", "Prometheus text.", Access::Permission("tools:read")),
     route("GET", "/api/v1/openapi.json", "This document.", Access::Authenticated),
     route("GET", "/api/v1/tools", "The tools the caller may use.", Access::Authenticated),
-    route("POST", "/api/v1/tools/{name}", "Calls a tool; see the paths per tool.", Access::Authenticated),
+    route(
+        "POST",
+        "/api/v1/tools/{name}",
+        "Calls a tool; see the paths per tool.",
+        Access::Authenticated,
+    ),
     route("GET", ROLES, "Roles stored for a user.", ADMIN),
     Route {
         body: &[("role", "string", true)],
@@ -72,21 +82,49 @@ pub const ROUTES: &[Route] = &[
         body: &[("role", "string", true)],
         ..route("DELETE", ROLES, "Removes a role; idempotent.", ADMIN)
     },
-    Route { query: AUDIT_QUERY, ..route("GET", "/api/v1/audit", "The audit trail, newest first.", ADMIN) },
     Route {
-        body: &[("sub", "string", true), ("roles", "array", true), ("ttl_seconds", "integer", false), ("custom", "object", false)],
+        query: AUDIT_QUERY,
+        ..route("GET", "/api/v1/audit", "The audit trail, newest first.", ADMIN)
+    },
+    Route {
+        body: &[
+            ("sub", "string", true),
+            ("roles", "array", true),
+            ("ttl_seconds", "integer", false),
+            ("custom", "object", false),
+        ],
         ..route("POST", "/api/v1/auth/token", "Creates a token for somebody.", ADMIN)
     },
     Route {
         body: &[("roles", "array", false)],
-        ..route("POST", "/api/v1/auth/refresh", "A new token for this one, with the same roles or fewer.", Access::Authenticated)
+        ..route(
+            "POST",
+            "/api/v1/auth/refresh",
+            "A new token for this one, with the same roles or fewer.",
+            Access::Authenticated,
+        )
     },
     Route {
         body: &[("jti", "string", false), ("user_id", "string", false)],
-        ..route("POST", "/api/v1/auth/revoke", "Revokes this token; administrators: any, or all of a user's.", Access::Authenticated)
+        ..route(
+            "POST",
+            "/api/v1/auth/revoke",
+            "Revokes this token; administrators: any, or all of a user's.",
+            Access::Authenticated,
+        )
     },
-    route("GET", "/api/v1/supervision", "The tree of actors: state, restarts, mailboxes, last failures.", ADMIN),
-    route("GET", "/api/v1/artifacts/{id}", "A file that a run of the caller left in `out/`.", Access::Authenticated),
+    route(
+        "GET",
+        "/api/v1/supervision",
+        "The tree of actors: state, restarts, mailboxes, last failures.",
+        ADMIN,
+    ),
+    route(
+        "GET",
+        "/api/v1/artifacts/{id}",
+        "A file that a run of the caller left in `out/`.",
+        Access::Authenticated,
+    ),
 ];
 
 /// The document, with the tools this caller may use.
@@ -151,11 +189,15 @@ fn operation(route: &Route) -> Value {
         "responses": responses(json!({ "application/json": {} })),
     });
     if !route.body.is_empty() {
-        let properties: serde_json::Map<String, Value> =
-            route.body.iter().map(|(name, kind, _)| ((*name).to_owned(), json!({ "type": kind }))).collect();
+        let properties: serde_json::Map<String, Value> = route
+            .body
+            .iter()
+            .map(|(name, kind, _)| ((*name).to_owned(), json!({ "type": kind })))
+            .collect();
         let required: Vec<&str> = route.body.iter().filter(|f| f.2).map(|f| f.0).collect();
         let schema = json!({ "type": "object", "additionalProperties": false, "properties": properties, "required": required });
-        operation["requestBody"] = json!({ "required": !required.is_empty(), "content": json_content(&schema) });
+        operation["requestBody"] =
+            json!({ "required": !required.is_empty(), "content": json_content(&schema) });
     }
     operation
 }

@@ -34,7 +34,7 @@ pub async fn assign(
     user: Path<String>,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
-    change(auth, &user, &body, "roles/assign").await
+    change(auth, &user, &body, Change::Assign).await
 }
 
 /// Removes a role. Removing one the user does not hold changes nothing.
@@ -43,28 +43,46 @@ pub async fn remove(
     user: Path<String>,
     body: Body,
 ) -> Result<HttpResponse, ApiError> {
-    change(auth, &user, &body, "roles/remove").await
+    change(auth, &user, &body, Change::Remove).await
+}
+
+/// What is done with a role.
+#[derive(Clone, Copy)]
+enum Change {
+    Assign,
+    Remove,
 }
 
 async fn change(
     auth: Authenticated,
     user: &str,
     body: &Body,
-    action: &'static str,
+    change: Change,
 ) -> Result<HttpResponse, ApiError> {
+    let action = match change {
+        Change::Assign => "roles/assign",
+        Change::Remove => "roles/remove",
+    };
     let user = user_id(user)?;
     let role = parse::<RoleBody>(&body.0)?.role;
     let details = [("role".to_owned(), json!(role))].into_iter().collect();
     let resource = format!("user:{user}");
     let store = &auth.state.engine.authorization;
-    auth.administer(action, EventType::ConfigChange, resource, details, |deadline| async {
-        match action {
-            "roles/assign" => store.assign_role(&user, &role, auth.caller.id(), deadline).await?,
-            _ => store.remove_role(&user, &role, auth.caller.id(), deadline).await?,
-        };
-        Ok(())
-    })
-    .await?;
+    let admin = auth.require_admin(action).await?;
+    let kind = EventType::ConfigChange;
+    match change {
+        Change::Assign => {
+            auth.state.admission.may_grant(&admin, std::slice::from_ref(&role))?;
+            let work = |deadline| store.assign_role(&user, &role, auth.caller.id(), deadline);
+            auth.on_own(action, kind, resource, details, |d| async move { Ok(work(d).await?) })
+                .await?;
+        }
+        Change::Remove => {
+            let work = |deadline| store.remove_role(&user, &role, deadline);
+            auth.on_own(action, kind, resource, details, |d| async move { Ok(work(d).await?) })
+                .await?;
+        }
+    }
     answer(&auth, &user)
 }
 
@@ -77,6 +95,9 @@ fn answer(auth: &Authenticated, user: &CallerId) -> Result<HttpResponse, ApiErro
 fn user_id(text: &str) -> Result<CallerId, ApiError> {
     CallerId::parse(text).map_err(|error| {
         debug_assert!(NAME_BYTES_MAX >= ultimate_mcp_actors::ids::ID_BYTES_MAX);
-        ApiError::invalid_arguments(vec![Problem { path: "user_id".into(), problem: error.to_string() }])
+        ApiError::invalid_arguments(vec![Problem {
+            path: "user_id".into(),
+            problem: error.to_string(),
+        }])
     })
 }

@@ -60,25 +60,13 @@ pub struct RevokeBody {
 pub async fn create(auth: Authenticated, body: Body) -> Result<HttpResponse, ApiError> {
     let body: CreateBody = parse(&body.0)?;
     let sub = user(&body.sub, "sub")?;
-    let policy = auth.state.engine.authorization.snapshot();
-    let unknown: Vec<Problem> = body
-        .roles
-        .iter()
-        .enumerate()
-        .filter(|(_, role)| !policy.has_role(role))
-        .map(|(at, _)| Problem {
-            path: format!("roles[{at}]"),
-            problem: format!("no such role; there are {}", policy.role_names().join(", ")),
-        })
-        .collect();
-    if !unknown.is_empty() {
-        return Err(ApiError::invalid_arguments(unknown));
-    }
+    let admin = auth.require_admin("auth/token").await?;
+    auth.state.admission.may_grant(&admin, &body.roles)?;
     let details = [("roles".to_owned(), json!(body.roles))].into_iter().collect();
     let resource = format!("user:{sub}");
     let kind = EventType::TokenValidation;
     let issued = auth
-        .administer("auth/token", kind, resource, details, |_| async {
+        .on_own("auth/token", kind, resource, details, |_| async {
             let ttl = body.ttl_seconds.map(Duration::from_secs);
             let request = IssueRequest { sub, roles: body.roles, ttl, custom: body.custom };
             Ok(auth.state.authenticator.issue(request)?)
@@ -90,21 +78,30 @@ pub async fn create(auth: Authenticated, body: Body) -> Result<HttpResponse, Api
 /// A new token for the one of this request, which is revoked.
 pub async fn refresh(auth: Authenticated, body: Body) -> Result<HttpResponse, ApiError> {
     let body: RefreshBody = if body.0.is_empty() { Default::default() } else { parse(&body.0)? };
-    let store = &auth.state.engine.authorization;
+    let (store, authenticator) = (&auth.state.engine.authorization, &auth.state.authenticator);
+    let shown = auth.token.expose_secret();
     let details = Map::new();
     let resource = format!("user:{}", auth.caller.id());
     let issued = auth
-        .on_own("auth/refresh", EventType::TokenValidation, resource, details, |deadline| async move {
-            let standing = store.snapshot();
-            let shown = auth.token.expose_secret();
-            let new = auth.state.authenticator.refresh(shown, body.roles, &*standing)?;
-            let until = new.replaced_expires_at;
-            let first = store.revoke_token(&new.replaced_jti, until, deadline).await?;
-            match first {
-                true => Ok(new.issued),
-                false => Err(ApiError::new(Code::Conflict, "the token was refreshed or revoked meanwhile")),
-            }
-        })
+        .on_own(
+            "auth/refresh",
+            EventType::TokenValidation,
+            resource,
+            details,
+            |deadline| async move {
+                let standing = store.snapshot();
+                let new = authenticator.refresh(shown, body.roles, &*standing)?;
+                let until = new.replaced_expires_at;
+                let first = store.revoke_token(&new.replaced_jti, until, deadline).await?;
+                match first {
+                    true => Ok(new.issued),
+                    false => Err(ApiError::new(
+                        Code::Conflict,
+                        "the token was refreshed or revoked meanwhile",
+                    )),
+                }
+            },
+        )
         .await?;
     Ok(token(&issued))
 }
@@ -114,40 +111,49 @@ pub async fn revoke(auth: Authenticated, body: Body) -> Result<HttpResponse, Api
     let body: RevokeBody = if body.0.is_empty() { Default::default() } else { parse(&body.0)? };
     let store = &auth.state.engine.authorization;
     let kind = EventType::TokenValidation;
-    let own = auth.caller.token_id().map(str::to_owned);
-    match (body.jti, body.user_id) {
-        (Some(_), Some(_)) => {
-            return Err(ApiError::invalid_arguments(vec![Problem {
-                path: "user_id".into(),
-                problem: "give jti or user_id, not both".into(),
-            }]));
-        }
-        (None, None) | (Some(_), None) if own.is_none() => {
-            return Err(ApiError::new(Code::Conflict, "your token has no jti; it cannot be revoked"));
-        }
-        (jti, None) if jti.is_none() || jti == own => {
-            let (jti, until) = (own.unwrap_or_default(), auth.caller.expires_at());
-            let details = [("jti".to_owned(), json!(jti))].into_iter().collect();
+    let now = chrono::Utc::now().timestamp();
+    match target(body, auth.caller.token_id())? {
+        Target::Own(jti) => {
             let resource = format!("user:{}", auth.caller.id());
-            let work = |deadline| async move { Ok(store.revoke_token(&jti, until, deadline).await?) };
-            auth.on_own("auth/revoke", kind, resource, details, work).await?;
+            let until = auth.caller.expires_at();
+            let work = |d| async move { Ok(store.revoke_token(&jti, until, d).await?) };
+            auth.on_own("auth/revoke", kind, resource, Map::new(), work).await?;
         }
-        (Some(jti), None) => {
+        Target::Token(jti) => {
             // The longest a token we accept can live: then the revocation has done its work.
-            let until = chrono::Utc::now().timestamp() + auth.state.token_ttl_seconds_max() as i64;
+            let until = now + auth.state.token_ttl_seconds_max() as i64;
             let details = [("jti".to_owned(), json!(jti))].into_iter().collect();
-            let work = |deadline| async move { Ok(store.revoke_token(&jti, until, deadline).await?) };
+            let work = |d| async move { Ok(store.revoke_token(&jti, until, d).await?) };
             auth.administer("auth/revoke", kind, "token".into(), details, work).await?;
         }
-        (_, Some(text)) => {
-            let sub = user(&text, "user_id")?;
-            let resource = format!("user:{sub}");
-            let before = chrono::Utc::now().timestamp() + 1;
-            let work = |deadline| async move { Ok(store.revoke_user(&sub, before, deadline).await?) };
+        Target::User(user) => {
+            let resource = format!("user:{user}");
+            let work = |d| async move { Ok(store.revoke_user(&user, now, d).await?) };
             auth.administer("auth/revoke", kind, resource, Map::new(), work).await?;
         }
     }
     Ok(HttpResponse::Ok().json(json!({ "revoked": true })))
+}
+
+/// What is to be void.
+enum Target {
+    Own(String),
+    Token(String),
+    User(CallerId),
+}
+
+fn target(body: RevokeBody, own: Option<&str>) -> Result<Target, ApiError> {
+    match (body.jti, body.user_id) {
+        (Some(_), Some(_)) => Err(ApiError::invalid_arguments(vec![Problem {
+            path: "user_id".into(),
+            problem: "give jti or user_id, not both".into(),
+        }])),
+        (None, Some(text)) => Ok(Target::User(user(&text, "user_id")?)),
+        (Some(jti), None) if own != Some(&*jti) => Ok(Target::Token(jti)),
+        (_, None) => own.map(|jti| Target::Own(jti.to_owned())).ok_or_else(|| {
+            ApiError::new(Code::Conflict, "your token has no jti; it cannot be revoked by itself")
+        }),
+    }
 }
 
 fn token(issued: &Issued) -> HttpResponse {

@@ -59,6 +59,9 @@ fn arguments(body: &[u8]) -> Result<&RawValue, ApiError> {
     })?;
     match value.get().starts_with('{') {
         true => Ok(value),
-        false => Err(ApiError::new(Code::InvalidRequest, "the body must be a JSON object: the arguments")),
+        false => Err(ApiError::new(
+            Code::InvalidRequest,
+            "the body must be a JSON object: the arguments",
+        )),
     }
 }

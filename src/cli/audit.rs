@@ -6,13 +6,11 @@ use std::io::Write;
 
 use secrecy::ExposeSecret;
 use ultimate_mcp_actors::audit::{AuditKey, Fault, Witness, verify_against};
+use ultimate_mcp_actors::engine::AUDIT_FILE;
 
 use super::{Exit, Failure, print};
 use crate::auth::key_file;
 use crate::config::Config;
-
-/// The trail, below the data directory.
-const AUDIT_FILE: &str = "audit.db";
 
 /// Verifies the trail of this data directory; `witness` is an event noted down elsewhere.
 pub(super) fn verify(

@@ -2,13 +2,14 @@
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::path::PathBuf;
 
 use super::args::Common;
 use super::{Failure, print};
 use crate::auth::KeyRing;
 use crate::config::load_policy;
 
-/// Everything `serve` would trip over before it listens: values, policy, key files.
+/// Everything `serve` would trip over before it listens: values, policy, key files, directories.
 pub(super) fn check(
     common: &Common,
     environment: Vec<(OsString, OsString)>,
@@ -22,6 +23,18 @@ pub(super) fn check(
     }
     if let Err(error) = load_policy(&loaded.config) {
         problems.extend(error.mistakes.iter().map(ToString::to_string));
+    }
+    let (cell, tools) = (&loaded.config.cell, &loaded.config.tools);
+    let cell_tools = (!cell.tools_dir.is_empty()).then(|| PathBuf::from(&cell.tools_dir));
+    for (key, dir) in [
+        ("cell.tools_dir", &cell_tools),
+        ("tools.templates_dir", &tools.templates_dir),
+        ("tools.prompts_dir", &tools.prompts_dir),
+    ] {
+        if let Some(dir) = dir.as_ref().filter(|dir| !dir.is_dir()) {
+            let source = loaded.source_of(key);
+            problems.push(format!("{source}: {key}: {} is no directory", dir.display()));
+        }
     }
     match problems.is_empty() {
         true => print(out, "ok\n"),

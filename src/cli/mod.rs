@@ -19,7 +19,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
-use ultimate_mcp_sandbox::options::LauncherOptions;
 
 pub use args::{AuditCommand, Cli, Command, Common, ConfigCommand, GraphCommand, TokenCommand};
 pub use failure::{Exit, Failure};
@@ -65,10 +64,7 @@ pub fn execute(
         Command::Audit { command: AuditCommand::Verify { witness, common } } => {
             audit::verify(&common.load(environment)?.config, witness.as_deref(), out)
         }
-        Command::Doctor { common } => {
-            common.load(environment)?;
-            doctor::doctor(&LauncherOptions::default(), out)
-        }
+        Command::Doctor { common } => doctor::doctor(&common.load(environment)?.config.cell, out),
         Command::Graph { command: GraphCommand::Export { file, common } } => {
             operate::graph_export(&common.load(environment)?, &file, out)
         }

@@ -119,14 +119,19 @@ fn config_check_reads_key_files_and_the_policy_too() {
     std::fs::write(&policy, "combine = \"maybe\"\n[roles]").unwrap();
     let file = dir.path().join("x.toml");
     let text = format!(
-        "policy_file = {policy:?}\n[auth]\nkeys = [\
+        "policy_file = {policy:?}\n[tools]\nprompts_dir = \"/no/such\"\n[auth]\nkeys = [\
          {{ kid = \"a\", algorithm = \"HS256\", secret = \"short\" }},\
          {{ kid = \"b\", algorithm = \"RS256\", public_key_file = \"/none.pem\" }}]\n"
     );
     std::fs::write(&file, text).unwrap();
     let (code, message) = exit(run(&["config", "check", "--config", file.to_str().unwrap()]));
     assert_eq!(code, Exit::Config);
-    for part in ["policy.toml: combine: ", "x.toml: auth.keys `a`: the secret has 5", "/none.pem"] {
+    for part in [
+        "policy.toml: combine: ",
+        "x.toml: auth.keys `a`: the secret has 5",
+        "/none.pem",
+        "x.toml: tools.prompts_dir: /no/such is no directory",
+    ] {
         assert!(message.contains(part), "missing {part}:\n{message}");
     }
     // A check leaves nothing behind.

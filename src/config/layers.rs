@@ -34,11 +34,6 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// These files over the defaults, and the environment of this process over the files.
-    pub fn from_process(files: Vec<PathBuf>) -> Self {
-        Self { files, env: std::env::vars_os().collect(), flags: Vec::new() }
-    }
-
     /// Adds a flag, which wins over all else.
     pub fn flag(mut self, name: &str, key: &str, text: impl Into<String>) -> Self {
         self.flags.push((name.to_owned(), key.to_owned(), text.into()));

@@ -22,6 +22,8 @@ use serde::Deserialize;
 use ultimate_mcp_actors::audit::AuditOptions;
 use ultimate_mcp_actors::authorization::AuthorizationOptions;
 use ultimate_mcp_actors::cache::CacheOptions;
+use ultimate_mcp_actors::execution::ExecutionOptions;
+use ultimate_mcp_actors::graph::GraphOptions;
 use ultimate_mcp_actors::sessions::SessionsOptions;
 use ultimate_mcp_actors::supervision::SupervisionOptions;
 
@@ -53,6 +55,11 @@ pub struct Config {
     pub auth: AuthOptions,
     /// Rate limits.
     pub admission: AdmissionOptions,
+    /// Runs in the cell.
+    pub cell: ExecutionOptions,
+    /// The knowledge graph.
+    #[serde(default)]
+    pub graph: GraphOptions,
     /// Tools.
     pub tools: ToolsOptions,
     /// The audit trail.

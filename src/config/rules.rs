@@ -141,6 +141,9 @@ fn parts(config: &Config, findings: &mut Findings) {
     for text in config.telemetry.problems() {
         findings.push(split("telemetry", &text));
     }
+    for (key, allowed) in config.cell.problems() {
+        findings.push((format!("cell.{key}"), format!("must be {allowed}")));
+    }
     let engine = [
         ("audit", config.audit.mistakes()),
         ("authorization", config.authorization.mistakes()),

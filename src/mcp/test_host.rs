@@ -6,19 +6,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
-use garde::Validate;
-use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
+use ultimate_mcp_actors::audit::EventType;
 use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::ids::SessionId;
 
 use super::{Host, NewSession, Revision, ToolList};
-use crate::error::{ApiError, Code};
+use crate::error::{ApiError, Code, Problem};
 use crate::origin::Origin;
-use crate::tools::{Annotations, Effects, ToolDescriptor, ToolOutput, decode};
+use crate::tools::{Annotations, Effects, ToolDescriptor, ToolOutput};
 
 /// A tool that takes an object and answers one.
 pub fn descriptor(name: &'static str) -> ToolDescriptor {
@@ -35,18 +34,34 @@ pub fn descriptor(name: &'static str) -> ToolDescriptor {
             open_world_hint: false,
         },
         permission: "tools:read",
-        event_type: "data_read",
+        event_type: EventType::DataRead,
         effects: Effects::None,
     }
 }
 
-#[derive(Deserialize, JsonSchema, Validate)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AddArgs {
-    #[garde(range(min = -1000, max = 1000))]
     a: i64,
-    #[garde(range(min = -1000, max = 1000))]
     b: i64,
+}
+
+/// Decodes here, so that the wording of the real decoder is no part of the protocol's golden answers.
+fn add(arguments: &RawValue) -> Result<ToolOutput, ApiError> {
+    let wrong = |path: &str, problem: String| Problem { path: path.to_owned(), problem };
+    let args: AddArgs = serde_json::from_str(arguments.get()).map_err(|error| {
+        ApiError::invalid_arguments(vec![wrong("arguments", error.to_string())])
+    })?;
+    let in_range = |value: i64| (-1000..=1000).contains(&value);
+    let problems: Vec<_> = [("a", args.a), ("b", args.b)]
+        .into_iter()
+        .filter(|(_, value)| !in_range(*value))
+        .map(|(name, _)| wrong(name, "must be -1000 to 1000".to_owned()))
+        .collect();
+    match problems.is_empty() {
+        true => Ok(output(json!({"sum": args.a + args.b}), false)),
+        false => Err(ApiError::invalid_arguments(problems)),
+    }
 }
 
 /// What the tests look at and steer.
@@ -159,10 +174,7 @@ impl Host for TestHost {
     ) -> Result<ToolOutput, ApiError> {
         *self.last_origin.lock().unwrap() = Some(origin.clone());
         match name {
-            "add" => {
-                let args: AddArgs = decode(arguments.get())?;
-                Ok(output(json!({"sum": args.a + args.b}), false))
-            }
+            "add" => add(arguments),
             "routed" => Ok(output(json!({}), false)),
             "secret" if caller == "viewer" => {
                 let mut error = ApiError::new(Code::Forbidden, "needs system:admin");

@@ -5,19 +5,13 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use secrecy::ExposeSecret;
 use ultimate_mcp_actors::audit::AuditKey;
-use ultimate_mcp_actors::authorization::{DEFAULT_POLICY, Policy};
+use ultimate_mcp_actors::authorization::Policy;
 
 use crate::auth::key_file::{self, KeyFileError};
 use crate::auth::{KeyError, KeyRing};
-use crate::config::Config;
-
-/// File name of the audit's key below `keys/`.
-pub const AUDIT_KEY: &str = "audit.key";
-/// File name of the audit below the data directory.
-pub const AUDIT_FILE: &str = "audit.db";
-/// File name of the graph below the data directory.
-pub const GRAPH_FILE: &str = "graph.mars";
+use crate::config::{Config, ConfigError, load_policy};
 
 /// Why the data directory, a key or the policy cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -36,22 +30,9 @@ pub enum FilesError {
     /// Configured keys.
     #[error("{}", list(.0))]
     Keys(Vec<KeyError>),
-    /// The policy cannot be read.
-    #[error("cannot read the policy {path}: {source}")]
-    PolicyUnreadable {
-        /// Which file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// The policy is wrong.
-    #[error("the policy {origin} is wrong:\n{problems}")]
-    Policy {
-        /// Which file.
-        origin: String,
-        /// Every mistake, one per line.
-        problems: String,
-    },
+    /// The policy cannot be read or is wrong.
+    #[error(transparent)]
+    Policy(#[from] ConfigError),
 }
 
 fn list(errors: &[KeyError]) -> String {
@@ -77,11 +58,10 @@ impl DataFiles {
     /// Anything that cannot be created, read or trusted, with the remedy.
     pub fn prepare(config: &Config) -> Result<Self, FilesError> {
         let dir = private_dir(&config.data_dir)?;
-        private_dir(&dir.join("artifacts"))?;
         Ok(Self {
             keys: KeyRing::load(&config.auth, &dir).map_err(FilesError::Keys)?,
             audit_key: audit_key(&dir)?,
-            policy: policy(config)?,
+            policy: load_policy(config)?,
             dir,
         })
     }
@@ -92,27 +72,8 @@ impl DataFiles {
 /// # Errors
 /// The file cannot be created, or others can read it.
 pub fn audit_key(dir: &Path) -> Result<AuditKey, FilesError> {
-    let key = key_file::load_or_create(dir, AUDIT_KEY)?;
-    Ok(AuditKey::new(key.bytes()))
-}
-
-/// The configured policy, or the one built in.
-///
-/// # Errors
-/// It cannot be read, or is wrong: every mistake with its key.
-pub fn policy(config: &Config) -> Result<Policy, FilesError> {
-    let (origin, text) = match &config.policy_file {
-        None => ("built in".to_owned(), DEFAULT_POLICY.to_owned()),
-        Some(path) => {
-            let text = std::fs::read_to_string(path);
-            let unreadable = |source| FilesError::PolicyUnreadable { path: path.clone(), source };
-            (path.display().to_string(), text.map_err(unreadable)?)
-        }
-    };
-    Policy::from_toml(&text).map_err(|problems| {
-        let problems: Vec<String> = problems.iter().map(|problem| format!("  {problem}")).collect();
-        FilesError::Policy { origin, problems: problems.join("\n") }
-    })
+    let key = key_file::load_or_create(dir, key_file::AUDIT_KEY)?;
+    Ok(AuditKey::from_bytes(key.expose_secret()))
 }
 
 fn private_dir(path: &Path) -> Result<PathBuf, FilesError> {

@@ -16,6 +16,7 @@ use crate::instruments::Instruments;
 use crate::mcp::Identity;
 use crate::state::AppState;
 use crate::telemetry;
+use crate::tools::artifacts::ArtifactStore;
 use crate::tools::{Registry, ToolParts};
 
 /// Longest a supervision event may wait for the audit, which may be the actor that crashed.
@@ -87,14 +88,16 @@ pub(super) fn state(
 ) -> Result<Arc<AppState>, ServeError> {
     let instruments = Instruments::new(metrics);
     instruments.observe_tree(engine.tree.clone());
+    let artifacts = ArtifactStore::open_in(&files.dir, config.tools.artifacts.clone())
+        .map_err(|error| ServeError::Tools(error.to_string()))?;
     let parts = ToolParts {
         execution: engine.execution.clone(),
         graph: engine.graph.clone(),
         cache: engine.cache.clone(),
-        artifacts_dir: files.dir.join("artifacts"),
+        artifacts: artifacts.clone(),
         options: config.tools.clone(),
     };
-    let (registry, artifacts) = Registry::standard(parts).map_err(ServeError::Tools)?;
+    let registry = Registry::standard(parts).map_err(ServeError::Tools)?;
     let authenticator = Authenticator::new(config.auth.clone(), files.keys.clone());
     let admission = Admission::new(engine.authorization.clone(), config.admission);
     let state =

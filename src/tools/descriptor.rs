@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use ultimate_mcp_actors::audit::EventType;
 
 /// What a call may leave behind; decides how the audit's intent is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +44,8 @@ pub struct ToolDescriptor {
     pub annotations: Annotations,
     /// The permission a caller needs, one of the nine of `config/policy.toml`.
     pub permission: &'static str,
-    /// The audit's event type, e.g. `code_execution`.
-    pub event_type: &'static str,
+    /// What its calls are in the audit.
+    pub event_type: EventType,
     /// What a call may leave behind.
     pub effects: Effects,
 }

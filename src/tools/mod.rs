@@ -1,6 +1,8 @@
 //! Tools: what agents can call. Each is written once; every transport reaches it through
 //! [`crate::tools_call`].
 
+#[cfg(feature = "bench")]
+mod add;
 pub mod artifacts;
 mod cell;
 mod descriptor;
@@ -11,6 +13,7 @@ mod limits;
 pub mod lint;
 mod memo;
 mod outcome;
+mod registry;
 pub mod run_tests;
 mod schema;
 #[cfg(test)]
@@ -27,6 +30,7 @@ use crate::error::ApiError;
 pub use cell::Cell;
 pub use descriptor::{Annotations, Effects, ToolDescriptor};
 pub use memo::{Memo, Unkept};
+pub use registry::{Registry, ToolParts};
 pub use typed::{Answer, Typed, TypedTool, decode};
 
 /// What a tool gets to work with.

@@ -91,8 +91,7 @@ impl AuthorizationActor {
             }
             Change::Remove { user, role } => registry.remove(&user, &role)?,
             Change::RevokeToken { jti, expires_at } => {
-                registry.revoke_token(&jti, expires_at, now)?;
-                true
+                registry.revoke_token(&jti, expires_at, now)?
             }
             Change::RevokeUser { user, issued_before } => {
                 registry.revoke_user(&user, issued_before)?;

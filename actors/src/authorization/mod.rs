@@ -120,7 +120,8 @@ impl AuthorizationHandle {
         self.child.ask(RolesOf(user.clone()), deadline).await?
     }
 
-    /// Voids one token until it expires (`expires_at`, seconds since the epoch).
+    /// Voids one token until it expires (`expires_at`, seconds since the epoch); returns whether it was
+    /// not void before: of two who exchange the same token, one is first.
     ///
     /// # Errors
     /// Token id out of bounds, too many revoked tokens, store not writable, actor not available.
@@ -129,9 +130,9 @@ impl AuthorizationHandle {
         jti: &str,
         expires_at: i64,
         deadline: Deadline,
-    ) -> Result<(), AuthorizationError> {
+    ) -> Result<bool, AuthorizationError> {
         let change = Change::RevokeToken { jti: jti.to_owned(), expires_at };
-        self.change(change, deadline).await.map(drop)
+        self.change(change, deadline).await
     }
 
     /// Voids every token of the user issued at or before `issued_before` (seconds since the epoch).

@@ -127,7 +127,7 @@ impl Registry {
         jti: &str,
         expires_at: i64,
         now: i64,
-    ) -> Result<(), AuthorizationError> {
+    ) -> Result<bool, AuthorizationError> {
         let printable = !jti.chars().any(char::is_control);
         if !(1..=TOKEN_ID_BYTES_MAX).contains(&jti.len()) || !printable {
             return Err(AuthorizationError::BadTokenId(TOKEN_ID_BYTES_MAX));
@@ -142,7 +142,7 @@ impl Registry {
         self.store.revoke_token(jti, expires_at).map_err(AuthorizationError::write)?;
         let until = self.snapshot.tokens.get(jti).map_or(expires_at, |old| expires_at.max(*old));
         self.snapshot.tokens.insert(jti, until);
-        Ok(())
+        Ok(!known)
     }
 
     /// Voids every token of the user issued at or before `issued_before` (seconds since the epoch).

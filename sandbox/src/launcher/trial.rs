@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::{getegid, geteuid};
@@ -71,12 +71,18 @@ pub(super) fn prepare(options: &LauncherOptions) -> Trial {
     let has_landlock = landlock.available;
     items.push(landlock);
     items.extend(cgroup_items(&cgroups));
+    let tools = options.tools_dir.as_ref().filter(|path| path.is_dir());
+    if let Some(path) = &options.tools_dir {
+        let detail = path.display().to_string();
+        let remedy = "make the directory (make tools) or leave cell.tools_dir empty";
+        items.push(item("operator tools", tools.is_some(), false, &detail, remedy));
+    }
     let mut identities = Identities::Own;
     let root = template::separate().and_then(|privilege| {
         if let (Privilege::Host, Some(base)) = (privilege, uid_range(options)) {
             identities = Identities::Slots { base };
         }
-        template::enter(options.tools_dir.as_deref())
+        template::enter(tools.map(PathBuf::as_path))
     });
     let detail = root.as_ref().map_or_else(ToString::to_string, |_| "prepared".to_owned());
     items.push(item("read-only root", root.is_ok(), true, &detail, REMEDY_USERNS));

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use garde::Validate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use ultimate_mcp_actors::audit::EventType;
 use ultimate_mcp_actors::ids::ExecutionId;
 use ultimate_mcp_sandbox::spec::{Language, RunReport};
 
@@ -121,7 +122,7 @@ impl TypedTool for ExecuteCode {
                 open_world_hint: false,
             },
             permission: "tools:execute",
-            event_type: "code_execution",
+            event_type: EventType::CodeExecution,
             effects: Effects::Durable,
         }
     }

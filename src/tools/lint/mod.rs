@@ -18,6 +18,7 @@ use garde::Validate;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::OnceCell;
+use ultimate_mcp_actors::audit::EventType;
 use ultimate_mcp_actors::ids::ExecutionId;
 use ultimate_mcp_sandbox::spec::{RunReport, RunSpec, Status};
 
@@ -154,7 +155,7 @@ impl TypedTool for LintCode {
                 open_world_hint: false,
             },
             permission: "tools:lint",
-            event_type: "code_lint",
+            event_type: EventType::CodeLint,
             effects: Effects::None,
         }
     }

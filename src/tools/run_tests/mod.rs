@@ -12,6 +12,7 @@ use std::sync::Arc;
 use garde::Validate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use ultimate_mcp_actors::audit::EventType;
 use ultimate_mcp_actors::ids::ExecutionId;
 use ultimate_mcp_sandbox::spec::RunSpec;
 
@@ -101,7 +102,7 @@ impl TypedTool for RunTests {
                 open_world_hint: false,
             },
             permission: "tools:test",
-            event_type: "code_test",
+            event_type: EventType::CodeTest,
             effects: Effects::Durable,
         }
     }

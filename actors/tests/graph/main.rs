@@ -1,0 +1,15 @@
+//! The contract of a graph store, run against every implementation, and what only the embedded one
+//! promises. A further engine joins by one entry in `fixture::stores`.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
+
+mod delete;
+mod durability;
+mod embedded;
+mod fixture;
+mod limits;
+mod read_only;
+mod stress;
+mod subset;
+mod transfer;
+mod unsupported;
+mod upsert;
