@@ -71,7 +71,8 @@ impl Verdict {
     pub fn read(linter: Linter, report: RunReport, code: &str) -> Self {
         let name = linter.name();
         let missing = report.return_code == Some(NOT_FOUND)
-            || matches!(report.status, Status::SandboxError | Status::Unsupported);
+            || matches!(report.status, Status::SandboxError | Status::Unsupported)
+            || linter.is_missed_by_node(&report.stderr);
         let parsed = match report.status {
             _ if missing => {
                 let why = report.message.as_deref().unwrap_or("its program was not found");
