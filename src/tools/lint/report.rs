@@ -67,6 +67,19 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// The linter cannot be run on this host.
+    pub fn unavailable(linter: Linter, why: &str) -> Self {
+        Self {
+            linter,
+            available: false,
+            version: None,
+            exit_code: None,
+            stderr: String::new(),
+            found: Vec::new(),
+            failure: Some(format!("{} is not available here: {why}", linter.name())),
+        }
+    }
+
     /// Reads the report of a linter's run on `code`.
     pub fn read(linter: Linter, report: RunReport, code: &str) -> Self {
         let name = linter.name();
