@@ -6,3 +6,5 @@ mod app;
 mod cli;
 #[path = "it/tidy.rs"]
 mod tidy;
+#[path = "it/tools.rs"]
+mod tools;
