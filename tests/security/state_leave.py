@@ -20,7 +20,7 @@ for what, number, arguments in (("shmget", 29, (0x8136, 4096, 0o1666)), ("semget
     result = syscall(number, *arguments)
     print(what, "made" if result >= 0 else name(result))
 keep = []
-for family, address in ((socket.AF_UNIX, "\0" + MARK), (socket.AF_UNIX, "/tmp/ump.sock"), (socket.AF_INET, ("127.0.0.1", 48136))):
+for family, address in ((socket.AF_UNIX, "\0" + MARK), (socket.AF_UNIX, "/tmp/ump.sock"), (socket.AF_INET, ("127.0.0.1", 18136))):
     listener = socket.socket(family)
     try:
         listener.bind(address)
@@ -29,7 +29,7 @@ for family, address in ((socket.AF_UNIX, "\0" + MARK), (socket.AF_UNIX, "/tmp/um
     except OSError as error:
         print("refused", address, name(error.errno))
 datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-datagrams.bind(("127.0.0.1", 48136))
+datagrams.bind(("127.0.0.1", 18136))
 print("LEFT", flush=True)
 if os.fork() == 0:
     os.setsid()

@@ -110,7 +110,7 @@ impl Walk {
             if self.entries > ENTRIES_MAX {
                 return self.note(prefix, &format!("more than {ENTRIES_MAX} entries"));
             }
-            let name = format!("{prefix}{}", escape(&entry.file_name().to_string_lossy()));
+            let name = format!("{prefix}{}", escape(entry.file_name().to_bytes()));
             if entry.file_type() == FileType::Directory {
                 self.subdirectory(dir, entry.file_name(), &name, depth);
             } else if let Err(why) = self.file(dir, entry.file_name(), &name) {
@@ -160,20 +160,27 @@ impl Walk {
     }
 }
 
-/// Control characters, backslashes and bidirectional overrides become `\u{…}`: a name is printed in
-/// logs and terminals.
-fn escape(name: &str) -> String {
+/// Control characters, backslashes and bidirectional overrides become `\u{…}`, bytes that are not
+/// UTF-8 become `\x…`: a name is printed in logs and terminals, and different names stay different.
+fn escape(name: &[u8]) -> String {
     let risky = |c: char| {
-        c.is_control()
-            || c == '\\'
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        let turns = ['\u{200e}', '\u{200f}'].contains(&c)
+            || ('\u{202a}'..='\u{202e}').contains(&c)
+            || ('\u{2066}'..='\u{2069}').contains(&c);
+        c.is_control() || c == '\\' || turns
     };
     let mut out = String::with_capacity(name.len());
-    for c in name.chars() {
-        if risky(c) {
-            out.extend(c.escape_unicode());
-        } else {
-            out.push(c);
+    for chunk in name.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if risky(c) {
+                out.extend(c.escape_unicode());
+            } else {
+                out.push(c);
+            }
+        }
+        for byte in chunk.invalid() {
+            out.push_str("\\x");
+            out.push_str(&hex(&[*byte]));
         }
     }
     out

@@ -1,10 +1,15 @@
 //! Captures a run's two pipes up to their cap, without ever waiting for one while the other is full.
+//!
+//! The run's end is told by the launcher, not by the pipes: their last writer can be a message between
+//! sockets that only such messages hold. What is in the pipes when all processes are dead is all there is.
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
+use rustix::io::Errno;
 use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
 use crate::error::CellError;
@@ -42,47 +47,81 @@ pub(super) async fn capture(
 ) -> Result<([Captured; 2], Outcome), CellError> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let [out, err] = pipes;
-    let (mut stdout, mut stderr) = (Captured::default(), Captured::default());
-    let read = async {
-        tokio::try_join!(
-            read_pipe(out, Stream::Stdout, limit, sink.as_ref(), &mut stdout, &stop),
-            read_pipe(err, Stream::Stderr, limit, sink.as_ref(), &mut stderr, &stop),
-        )
+    let mut out = Pipe::new(out, Stream::Stdout, limit, sink.clone())?;
+    let mut err = Pipe::new(err, Stream::Stderr, limit, sink)?;
+    let mut finished = finished;
+    let mut stopped = false;
+    let outcome = loop {
+        tokio::select! {
+            biased;
+            outcome = &mut finished => break outcome.map_err(|_| CellError::LauncherLost)?,
+            result = out.read_some(), if !out.done => result?,
+            result = err.read_some(), if !err.done => result?,
+        }
+        if (out.captured.truncated || err.captured.truncated) && !stopped {
+            stopped = true;
+            stop();
+        }
     };
-    // When the whole tree is dead no writer is left, so both pipes come to their end.
-    let (read, outcome) = tokio::join!(read, finished);
-    let outcome = outcome.map_err(|_| CellError::LauncherLost)?;
-    read?;
-    Ok(([stdout, stderr], outcome))
+    out.drain()?;
+    err.drain()?;
+    Ok(([out.captured, err.captured], outcome))
 }
 
-async fn read_pipe(
-    pipe: OwnedFd,
+struct Pipe {
+    fd: AsyncFd<OwnedFd>,
     stream: Stream,
     limit: usize,
-    sink: Option<&OutputSink>,
-    captured: &mut Captured,
-    stop: &impl Fn(),
-) -> io::Result<()> {
-    rustix::io::ioctl_fionbio(&pipe, true)?;
-    let pipe = super::watched(pipe, Interest::READABLE)?;
-    let mut chunk = vec![0u8; CHUNK_BYTES];
-    loop {
-        let read = |fd: &OwnedFd| Ok(rustix::io::read(fd, &mut chunk[..])?);
-        let len = pipe.async_io(Interest::READABLE, read).await?;
-        if len == 0 {
-            return Ok(());
+    sink: Option<OutputSink>,
+    chunk: Vec<u8>,
+    captured: Captured,
+    /// Nothing more is to be read: its end came, or its cap.
+    done: bool,
+}
+
+impl Pipe {
+    fn new(
+        fd: OwnedFd,
+        stream: Stream,
+        limit: usize,
+        sink: Option<OutputSink>,
+    ) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        let fd = super::watched(fd, Interest::READABLE)?;
+        let (chunk, captured) = (vec![0; CHUNK_BYTES], Captured::default());
+        Ok(Self { fd, stream, limit, sink, chunk, captured, done: false })
+    }
+
+    /// Waits for the next bytes and takes them. Safe to drop at any time: what was not taken stays.
+    async fn read_some(&mut self) -> io::Result<()> {
+        let chunk = &mut self.chunk[..];
+        let read = |fd: &OwnedFd| Ok(rustix::io::read(fd, &mut *chunk)?);
+        let len = self.fd.async_io(Interest::READABLE, read).await?;
+        self.take(len);
+        Ok(())
+    }
+
+    /// Takes what is there without waiting.
+    fn drain(&mut self) -> io::Result<()> {
+        while !self.done {
+            match rustix::io::read(self.fd.get_ref(), &mut self.chunk[..]) {
+                Ok(len) => self.take(len),
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(errno) => return Err(errno.into()),
+            }
         }
-        let room = limit - captured.bytes.len();
-        let kept = &chunk[..len.min(room)];
-        if let Some(sink) = sink.filter(|_| !kept.is_empty()) {
-            sink(stream, kept);
+        Ok(())
+    }
+
+    fn take(&mut self, len: usize) {
+        let room = self.limit - self.captured.bytes.len();
+        let kept = &self.chunk[..len.min(room)];
+        if let Some(sink) = self.sink.as_ref().filter(|_| !kept.is_empty()) {
+            sink(self.stream, kept);
         }
-        captured.bytes.extend_from_slice(kept);
-        if len > room {
-            captured.truncated = true;
-            stop();
-            return Ok(());
-        }
+        self.captured.bytes.extend_from_slice(kept);
+        self.captured.truncated = len > room;
+        self.done = len == 0 || self.captured.truncated;
     }
 }

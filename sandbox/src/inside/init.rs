@@ -44,6 +44,7 @@ fn live(seed: &Seed, common: &Common) -> Result<Report, Failure> {
     prepare(seed, common)?;
     let order = await_order(seed)?;
     let work = rootfs::furnish(&order)?;
+    shield(seed)?;
     start_and_reap(seed, common, order, work)
 }
 
@@ -63,15 +64,21 @@ fn prepare(seed: &Seed, common: &Common) -> Result<(), Failure> {
     if let Identity::Slot { .. } = seed.identity {
         sys::become_id(0, 0, true).at(Stage::Identity)?;
     }
-    // Changing ids cleared it (prctl(2)); a launcher that died in between shows as a closed socket.
-    die_with_launcher(seed)?;
-    sys::prctl(libc::PR_SET_DUMPABLE, 0).at(Stage::Identity)?;
+    shield(seed)?;
     sys::unshare(OWN_NAMESPACES).at(Stage::Namespaces)?;
     rootfs::prepare(&common.masks).at(Stage::Root)?;
     rustix::system::sethostname(HOST_NAME).at(Stage::Network)?;
     sys::loopback_up().at(Stage::Network)
 }
 
+/// Unreadable, and dead with the launcher. The kernel undoes both whenever ids change, those for file
+/// access included (commit_creds of kernel/cred.c), so this follows every such change.
+fn shield(seed: &Seed) -> Result<(), Failure> {
+    sys::prctl(libc::PR_SET_DUMPABLE, 0).at(Stage::Identity)?;
+    die_with_launcher(seed)
+}
+
+/// A launcher that died before this was set shows as a closed socket.
 fn die_with_launcher(seed: &Seed) -> Result<(), Failure> {
     sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as u64).at(Stage::Process)?;
     let peek = RecvFlags::PEEK | RecvFlags::DONTWAIT;

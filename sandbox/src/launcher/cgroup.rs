@@ -247,6 +247,8 @@ fn open_tree_at(hierarchy: &Hierarchy, path: &Path) -> Option<Tree> {
         return None;
     }
     let tree = Tree { uses: uses_of(hierarchy, &top), parent, top, name };
+    // The first limit of its kind patches the running kernel; holding one keeps that off each run.
+    let _ = write_file(&tree.top, "memory.kmem.tcp.limit_in_bytes", "-1");
     if tree.uses.is_empty() || !usable(&tree) {
         let _ = unlinkat(&tree.parent, &tree.name, AtFlags::REMOVEDIR);
         return None;
@@ -368,6 +370,9 @@ fn apply_limits(dir: &OwnedFd, uses: &[Use], limits: &Limits, spare: u32) -> Res
             Use::V1Memory => {
                 write_file(dir, "memory.limit_in_bytes", &memory)?;
                 optional(write_file(dir, "memory.memsw.limit_in_bytes", &memory))?;
+                // v1 counts socket buffers apart, and not at all until a limit is set.
+                let sockets = (limits.memory_bytes / 4).to_string();
+                optional(write_file(dir, "memory.kmem.tcp.limit_in_bytes", &sockets))?;
             }
             Use::V1Pids => write_file(dir, "pids.max", &pids)?,
             Use::V1Cpu => {

@@ -219,7 +219,7 @@ if (!isMainThread) { parentPort.postMessage(6 * 7); return; }
   if (answer !== 42) throw new Error('worker');
   if (execSync('echo hi | tr a-z A-Z').toString() !== 'HI\n') throw new Error('exec');
   await new Promise((done) => spawn('true').on('exit', done));
-  fs.writeFileSync('x', 'y'); fs.mkdirSync('d'); fs.renameSync('x', 'd/x'); fs.watch('d').close();
+  fs.writeFileSync('x', 'y'); fs.mkdirSync('d'); fs.renameSync('x', 'd/x'); fs.watchFile('d/x', () => 0); fs.unwatchFile('d/x');
   if (fs.readdirSync('.').length !== 3) throw new Error('fs ' + fs.readdirSync('.'));
   await fs.promises.readFile('d/x');
   os.cpus(); os.totalmem(); os.tmpdir(); crypto.randomBytes(8);

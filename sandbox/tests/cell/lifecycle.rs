@@ -133,25 +133,34 @@ async fn dropping_a_run_kills_its_tree() {
 
 #[tokio::test]
 async fn a_launcher_killed_loses_only_the_runs_in_hand_and_their_trees_die() {
-    let link = bare_link().await;
-    let in_hand = {
-        let link = link.clone();
-        tokio::spawn(async move {
-            try_run(&link, spec(Language::Bash, "setsid sleep 100 & sleep 100")).await
-        })
-    };
-    let pid = link.launcher_pid();
-    eventually("the run has begun", || descendants(pid).len() >= 3).await;
-    let tree = descendants(pid);
-    kill_process(launcher(&link), Signal::KILL).unwrap();
-    assert!(matches!(in_hand.await.unwrap(), Err(CellError::LauncherLost)));
-    link.closed().await;
-    assert!(link.is_closed());
-    assert!(matches!(try_run(&link, spec(Language::Bash, "")).await, Err(CellError::LauncherLost)));
-    eventually("its runs are dead", || tree.iter().all(|pid| !alive(*pid))).await;
-    let next = Link::spawn(options()).await.unwrap();
-    assert_eq!(bash(&next, "echo on").await.status, Status::Ok);
-    assert!(cgroups_of(pid).is_empty(), "left behind: {:?}", cgroups_of(pid));
+    // Without control groups nobody else can be what ends the tree: other launchers clean those up.
+    for without_cgroups in [false, true] {
+        let options = LauncherOptions {
+            spares: 0,
+            without_cgroups,
+            allow_degraded: without_cgroups,
+            ..options()
+        };
+        let link = Link::spawn(options.clone()).await.unwrap();
+        let in_hand = {
+            let link = link.clone();
+            let run = spec(Language::Bash, "setsid sleep 100 & sleep 100");
+            tokio::spawn(async move { try_run(&link, run).await })
+        };
+        let pid = link.launcher_pid();
+        eventually("the run has begun", || descendants(pid).len() >= 4).await;
+        let tree = descendants(pid);
+        kill_process(launcher(&link), Signal::KILL).unwrap();
+        assert!(matches!(in_hand.await.unwrap(), Err(CellError::LauncherLost)));
+        link.closed().await;
+        assert!(link.is_closed());
+        let refused = try_run(&link, spec(Language::Bash, "")).await;
+        assert!(matches!(refused, Err(CellError::LauncherLost)));
+        eventually("its runs are dead", || tree.iter().all(|pid| !alive(*pid))).await;
+        let next = Link::spawn(options).await.unwrap();
+        assert_eq!(bash(&next, "echo on").await.status, Status::Ok);
+        assert!(cgroups_of(pid).is_empty(), "left behind: {:?}", cgroups_of(pid));
+    }
 }
 
 #[tokio::test]
