@@ -54,7 +54,8 @@ async fn wrong_arguments_are_named_with_their_path_and_what_is_allowed() {
         (json!({ "code": "1", "limits": { "memory_mb": 15 } }), "limits.memory_mb", "at least 16"),
         (json!({ "code": "1", "limits": { "memory_mb": -1 } }), "limits.memory_mb", "u32"),
         (json!({ "code": "1", "limits": { "tb": 1 } }), "limits.tb", "unknown field"),
-        (json!({ "code": "1", "limits": [1] }), "limits", "an object of limits"),
+        (json!({ "code": "1", "limits": [16] }), "limits", "not an array"),
+        (json!({ "code": "1", "files": [["a", "b", null]] }), "files[0]", "not an array"),
         (json!({ "code": "1", "files": [{ "path": "../a", "content": "" }] }), "files[0].path", ""),
         (
             json!({ "code": "1", "files": [{ "path": "/etc/a", "content": "" }] }),
