@@ -1,4 +1,5 @@
-//! The process. Started with `cell-launcher` it is the launcher of the cell, otherwise the command line.
+//! The process. Started with `cell-launcher` it is the launcher of the cell, with `template-worker` it
+//! renders one template, otherwise it is the command line.
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
@@ -6,6 +7,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     // Before anything else: the launcher must be a process with a single thread.
     if let Some(code) = ultimate_mcp_sandbox::launcher::run_if_asked() {
+        return code;
+    }
+    if let Some(code) = ultimate_mcp::tools::generate::worker::run_if_asked() {
         return code;
     }
     ultimate_mcp::cli::run()

@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use ultimate_mcp_actors::audit::{AuditHandle, EventType, NewEvent, Phase};
 use ultimate_mcp_actors::deadline::Deadline;
+use ultimate_mcp_actors::fault::Retry;
 use ultimate_mcp_actors::ids::CallId;
 
 use crate::auth::Caller;
@@ -17,8 +18,9 @@ use crate::error::{ApiError, Code};
 use crate::origin::Origin;
 use crate::tools::ToolOutput;
 
-/// How long the outcome of a call that nobody waits for any more may take to be recorded.
-const ABANDONED_OUTCOME_MAX: Duration = Duration::from_secs(10);
+/// How long an outcome may take to be recorded. Its own time, not the call's: the deadline may be what
+/// ended the call.
+const OUTCOME_MAX: Duration = Duration::from_secs(10);
 
 /// One call, as its events describe it.
 #[derive(Clone)]
@@ -97,6 +99,16 @@ impl Record {
         Ok(())
     }
 
+    /// The same for a call without lasting effects, whose outcome is awaited together with it: it may
+    /// wait a few milliseconds for that outcome and then shares its commit.
+    ///
+    /// # Errors
+    /// As [`Record::intent`].
+    pub async fn intent_in_company(&self, deadline: Deadline) -> Result<(), ApiError> {
+        self.audit.append_deferred(self.event(Phase::Intent), deadline).await?;
+        Ok(())
+    }
+
     /// A guard that owes the outcome. Dropped without [`Open::close`], the call was abandoned and the
     /// outcome says so.
     pub fn open(&self) -> Open {
@@ -171,16 +183,17 @@ impl Open {
         event.error_message = outcome.error;
         event.details.extend(outcome.details);
         event.duration_ms = Some(took.as_secs_f64() * 1e3);
-        record.audit.append(event, Deadline::after(ABANDONED_OUTCOME_MAX)).await.map_err(
-            |error| {
-                let mut unrecorded = ApiError::from(error);
-                unrecorded.retry = ultimate_mcp_actors::fault::Retry::Unsafe;
-                unrecorded.public =
-                    format!("the call ran but its outcome is not recorded: {}", unrecorded.public);
-                unrecorded
-            },
-        )?;
-        Ok(())
+        // In a task of its own: a client that goes away now must not take the outcome with it.
+        let recorded = actix_rt::spawn(append(record.audit, event)).await;
+        recorded.unwrap_or(false).then_some(()).ok_or_else(|| {
+            let message = "the call ran but its outcome could not be recorded; effects are unknown";
+            ApiError { retry: Retry::Unsafe, ..ApiError::new(Code::Unavailable, message) }
+        })
+    }
+
+    /// Nothing happened after all: the intent could not be recorded, so the call was not run.
+    pub fn owes_nothing(mut self) {
+        self.record = None;
     }
 }
 
@@ -190,16 +203,21 @@ impl Drop for Open {
         let mut event = record.event(Phase::Outcome);
         event.success = Some(false);
         event.error_message = Some("the client went away; the work was cancelled".to_owned());
-        // Nobody waits for this one; a task of its own outlives the request.
-        actix_rt::spawn(async move {
-            let deadline = Deadline::after(ABANDONED_OUTCOME_MAX);
-            if let Err(error) = record.audit.append(event, deadline).await {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "the outcome of an abandoned call was not recorded"
-                );
-            }
-        });
+        actix_rt::spawn(append(record.audit, event));
+    }
+}
+
+/// Records an outcome whether or not anybody still waits for it; says whether it is durable.
+async fn append(audit: AuditHandle, event: NewEvent) -> bool {
+    match audit.append(event, Deadline::after(OUTCOME_MAX)).await {
+        Ok(_) => true,
+        Err(error) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "an outcome was not recorded"
+            );
+            false
+        }
     }
 }
 

@@ -24,9 +24,6 @@ use crate::record::described;
 use crate::tools::Registry;
 use crate::tools::artifacts::ArtifactStore;
 
-/// Longest an event that nobody waits for may wait for the audit.
-const NOTE_MAX: Duration = Duration::from_secs(10);
-
 /// Role sets whose tool lists are kept; beyond that they are built anew.
 const ROLE_SETS_MAX: usize = 64;
 
@@ -131,22 +128,16 @@ impl AppState {
             event.error_message = Some(error.to_string());
             event.details.insert("reason".into(), error.reason().into());
             self.metrics.auth_failed(error.reason());
-            self.note(event);
+            self.note(&event);
             ApiError::from(error)
         })
     }
 
     /// Records an event that nobody waits for.
-    pub fn note(&self, event: NewEvent) {
-        let audit = self.engine.audit.clone();
-        actix_rt::spawn(async move {
-            if let Err(error) = audit.append_deferred(event, Deadline::after(NOTE_MAX)).await {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "an event was not recorded"
-                );
-            }
-        });
+    pub fn note(&self, event: &NewEvent) {
+        if let Err(error) = self.engine.audit.record(event) {
+            tracing::error!(error = &error as &dyn std::error::Error, "an event was not recorded");
+        }
     }
 
     /// The deadline of a call that begins now.
@@ -206,10 +197,7 @@ impl AppState {
     }
 
     fn cell(&self) -> Dependency {
-        let Some(cell) = self.engine.execution.capabilities() else {
-            let detail = vec!["the launcher is being started".to_owned()];
-            return Dependency { name: "cell".into(), status: "unavailable", detail };
-        };
+        let cell = self.engine.execution.capabilities();
         let (status, detail) = match cell.obstacle() {
             Some(obstacle) => ("unavailable", vec![obstacle]),
             None if cell.hard_limits => ("ready", Vec::new()),

@@ -16,7 +16,7 @@ use crate::admission::Permit;
 use crate::auth::Caller;
 use crate::error::{ApiError, Code};
 use crate::origin::Origin;
-use crate::record::Record;
+use crate::record::{Open, Record};
 use crate::state::AppState;
 use crate::tools::{Effects, Tool, ToolCall, ToolOutput};
 
@@ -46,8 +46,9 @@ pub async fn tools_call(
     let record = record.kind(descriptor.event_type);
 
     let started = Instant::now();
-    let run = async {
-        let open = record.open();
+    // From here on the call owes an outcome, whoever drops this future and when.
+    let open = record.open();
+    let run = async |open: Open| {
         let result = run(tool, &permit, arguments, deadline).await;
         state.metrics.tool_finished(descriptor.name, status(&result), started.elapsed());
         open.close((&result).into(), started.elapsed()).await?;
@@ -55,13 +56,17 @@ pub async fn tools_call(
     };
     match descriptor.effects {
         // The intent must be durable before anything can happen.
-        Effects::Durable => {
-            record.intent(deadline).await?;
-            run.await
-        }
+        Effects::Durable => match record.intent(deadline).await {
+            Ok(()) => run(open).await,
+            Err(unrecorded) => {
+                open.owes_nothing();
+                Err(unrecorded)
+            }
+        },
         // Nothing can happen: intent and outcome may share one commit; both are awaited.
         Effects::None => {
-            let (intent, result) = futures_util::join!(record.intent(deadline), run);
+            let (intent, result) =
+                futures_util::join!(record.intent_in_company(deadline), run(open));
             intent.and(result)
         }
     }

@@ -1,9 +1,10 @@
 //! How many durable audit events per second, and what one costs in processor time.
 //!
-//! `cargo run --release -p ultimate-mcp-actors --example audit_rate -- [EVENTS_AT_THE_END] [DIR]`
+//! `cargo run --release -p ultimate-mcp-actors --example audit_rate -- [EVENTS] [CALLERS] [DIR]`
 //!
-//! Each caller does what a `tools/call` does: an intent that may wait for company and its outcome. Then
-//! the file is filled to the given size (default 200,000 events), queried, and verified.
+//! Each caller does what a `tools/call` does: an intent that may wait for company and its outcome. With
+//! CALLERS, only so many at once; else rounds of 1 to 1024. Then the file is filled to EVENTS (200,000),
+//! queried, and verified.
 #![allow(clippy::print_stdout, reason = "a tool that prints")]
 
 use std::path::{Path, PathBuf};
@@ -22,28 +23,31 @@ type Outcome = Result<(), Box<dyn std::error::Error>>;
 fn main() -> Outcome {
     let mut arguments = std::env::args().skip(1);
     let events: u64 = arguments.next().map_or(Ok(200_000), |text| text.parse())?;
+    let callers: Option<usize> = arguments.next().map(|text| text.parse()).transpose()?;
     let dir = arguments.next().map_or_else(std::env::temp_dir, PathBuf::from);
     let dir = dir.join(format!("audit-rate-{}", std::process::id()));
     std::fs::create_dir_all(&dir)?;
-    let measured = actix::System::new().block_on(measure(&dir.join("audit.db"), events));
+    let measured = actix::System::new().block_on(measure(&dir.join("audit.db"), events, callers));
     std::fs::remove_dir_all(&dir)?;
     measured
 }
 
-async fn measure(path: &Path, events: u64) -> Outcome {
+async fn measure(path: &Path, events: u64, callers: Option<usize>) -> Outcome {
     let (root, _exit) = Supervisor::root("rate", PolicyOptions::default(), unobserved())?;
     let key = AuditKey::from_bytes(&[7; 32]);
     let options = AuditOptions { stdout: Lines::Off, ..AuditOptions::default() };
     let audit = AuditHandle::start(&root, path, key.clone(), options).await?;
     println!("callers  events  commits  events/s  CPU µs/event  CPU µs/commit");
-    for callers in [1, 4, 16, 64, 256, 1024] {
-        let calls = if callers == 1 { 400 } else { 10_000 };
+    let rounds = callers.map_or_else(|| vec![1, 4, 16, 64, 256, 1024], |callers| vec![callers]);
+    for callers in rounds {
+        let calls = if callers == 1 { 1_000 } else { 10_000 };
         round(&audit, callers, calls / callers + 1).await?;
     }
     let missing = events.saturating_sub(audit.stats().events) / 2;
     if missing > 0 {
         println!("filling to {events} events");
-        round(&audit, 256, missing as usize / 256 + 1).await?;
+        round(&audit, callers.unwrap_or(256), missing as usize / callers.unwrap_or(256) + 1)
+            .await?;
     }
     query(&audit).await?;
     let began = Instant::now();

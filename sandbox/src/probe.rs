@@ -47,6 +47,26 @@ pub struct CellCapabilities {
 }
 
 impl CellCapabilities {
+    /// The answer where no launcher could be asked.
+    pub fn unknown(detail: &str) -> Self {
+        let launcher = Capability {
+            name: "launcher".to_owned(),
+            available: false,
+            needed: true,
+            detail: detail.to_owned(),
+            remedy: "see the log of the server".to_owned(),
+        };
+        let isolation =
+            Isolation { class: "none".to_owned(), hard_limits: false, degraded: Vec::new() };
+        Self { items: vec![launcher], hard_limits: false, can_isolate: false, isolation }
+    }
+
+    /// Each missing thing with its remedy, one line each; empty when nothing is missing.
+    pub fn missing(&self) -> Vec<String> {
+        let missing = self.items.iter().filter(|item| !item.available);
+        missing.map(|item| format!("{}: {} ({})", item.name, item.detail, item.remedy)).collect()
+    }
+
     /// Why nothing can be isolated, in one line; `None` when it can.
     pub fn obstacle(&self) -> Option<String> {
         if self.can_isolate {

@@ -161,7 +161,7 @@ pub enum AuditCommand {
 /// `graph …`
 #[derive(Debug, Subcommand)]
 pub enum GraphCommand {
-    /// Write the graph to a file as JSON Lines
+    /// Write the graph to a new file as JSON Lines
     Export {
         /// The file; `-` is standard output
         file: PathBuf,
@@ -169,7 +169,7 @@ pub enum GraphCommand {
         #[allow(missing_docs, reason = "documented at Common")]
         common: Common,
     },
-    /// Add the content of a JSON Lines file to the graph
+    /// Read an exported file into an empty graph, all or nothing
     Import {
         /// The file; `-` is standard input
         file: PathBuf,

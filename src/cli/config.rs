@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::PathBuf;
 
 use super::args::Common;
 use super::{Failure, print};
@@ -25,7 +24,7 @@ pub(super) fn check(
         problems.extend(error.mistakes.iter().map(ToString::to_string));
     }
     let (cell, tools) = (&loaded.config.cell, &loaded.config.tools);
-    let cell_tools = (!cell.tools_dir.is_empty()).then(|| PathBuf::from(&cell.tools_dir));
+    let cell_tools = Some(cell.tools_dir.clone()).filter(|path| !path.as_os_str().is_empty());
     for (key, dir) in [
         ("cell.tools_dir", &cell_tools),
         ("tools.templates_dir", &tools.templates_dir),

@@ -4,14 +4,14 @@
 
 use std::io::Write;
 
-use ultimate_mcp_actors::execution::{ExecutionOptions, launcher_options};
+use ultimate_mcp_actors::execution::ExecutionOptions;
 use ultimate_mcp_sandbox::probe::{Capability, CellCapabilities, capabilities};
 
 use super::{Exit, Failure, print};
 
 /// Asks a launcher started like the server's.
 pub(super) fn doctor(options: &ExecutionOptions, out: &mut dyn Write) -> Result<(), Failure> {
-    let launcher = launcher_options(options);
+    let launcher = options.launcher_options();
     let found = capabilities(&launcher)
         .map_err(|error| Failure::new(Exit::Unavailable, format!("doctor: {error}")))?;
     print(out, &describe(&found))?;

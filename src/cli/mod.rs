@@ -8,7 +8,8 @@ mod audit;
 mod config;
 mod doctor;
 mod failure;
-mod operate;
+mod graph;
+mod serve;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -50,7 +51,7 @@ pub fn execute(
         Err(error) => return usage(&error, out),
     };
     match cli.command {
-        Command::Serve { common } => operate::serve(common.load(environment)?),
+        Command::Serve { common } => serve::serve(common.load(environment)?),
         Command::Token { command: TokenCommand::Create(request) } => {
             token::create(&request, environment, out)
         }
@@ -66,10 +67,10 @@ pub fn execute(
         }
         Command::Doctor { common } => doctor::doctor(&common.load(environment)?.config.cell, out),
         Command::Graph { command: GraphCommand::Export { file, common } } => {
-            operate::graph_export(&common.load(environment)?, &file, out)
+            graph::export(&common.load(environment)?.config, &file, out)
         }
         Command::Graph { command: GraphCommand::Import { file, common } } => {
-            operate::graph_import(&common.load(environment)?, &file, out)
+            graph::import(&common.load(environment)?.config, &file, out)
         }
     }
 }

@@ -217,3 +217,37 @@ fn write_trail(data: &Path, events: usize) {
         root.drain(deadline).await;
     });
 }
+
+#[test]
+fn a_graph_goes_out_and_into_another_directory_unchanged() {
+    let root = tempfile::tempdir().unwrap();
+    let path = |name: &str| root.path().join(name).to_str().unwrap().to_owned();
+    let (here, there) = (path("here"), path("there"));
+    let graph = |verb: &str, file: &str, dir: &str| run(&["graph", verb, file, "--data-dir", dir]);
+    assert_eq!(exit(graph("export", &path("none.jsonl"), &here)).0, Exit::Unavailable);
+    assert_eq!(exit(graph("import", &path("none.jsonl"), &here)).0, Exit::Io);
+
+    let made = "{\"graph\":\"ultimate-mcp\",\"version\":1}\n\
+        {\"node\":{\"key\":\"ada\",\"labels\":[\"Person\"],\"properties\":{\"born\":1815}}}\n\
+        {\"node\":{\"key\":\"bob\",\"labels\":[\"Person\"],\"properties\":{}}}\n\
+        {\"relationship\":{\"start\":\"ada\",\"type\":\"KNOWS\",\"end\":\"bob\",\"properties\":{}}}\n\
+        {\"end\":{\"nodes\":2,\"relationships\":1}}\n";
+    std::fs::write(path("made.jsonl"), made).unwrap();
+    let said = graph("import", &path("made.jsonl"), &here).unwrap();
+    assert!(said.starts_with("{\"nodes\":2,\"relationships\":1,\"sha256\":\""), "{said}");
+    // The exported form adds what every node has; from there on it does not change any more.
+    let first = graph("export", &path("a.jsonl"), &here).unwrap();
+    assert!(first.starts_with("{\"nodes\":2,\"relationships\":1,"), "{first}");
+    graph("import", &path("a.jsonl"), &there).unwrap();
+    graph("export", &path("b.jsonl"), &there).unwrap();
+    let read = |name: &str| std::fs::read_to_string(path(name)).unwrap();
+    assert_eq!(read("a.jsonl"), read("b.jsonl"));
+    let mode = std::fs::metadata(path("a.jsonl")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    // Nothing is written over: neither an older export nor a graph that is there.
+    assert_eq!(exit(graph("export", &path("a.jsonl"), &here)).0, Exit::Io);
+    assert_eq!(exit(graph("import", &path("a.jsonl"), &here)).0, Exit::Data);
+    std::fs::write(path("cut.jsonl"), made.split("{\"end\"").next().unwrap()).unwrap();
+    assert_eq!(exit(graph("import", &path("cut.jsonl"), &path("third"))).0, Exit::Data);
+}

@@ -58,7 +58,6 @@ pub struct Config {
     /// Runs in the cell.
     pub cell: ExecutionOptions,
     /// The knowledge graph.
-    #[serde(default)]
     pub graph: GraphOptions,
     /// Tools.
     pub tools: ToolsOptions,

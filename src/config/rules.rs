@@ -141,14 +141,13 @@ fn parts(config: &Config, findings: &mut Findings) {
     for text in config.telemetry.problems() {
         findings.push(split("telemetry", &text));
     }
-    for (key, allowed) in config.cell.problems() {
-        findings.push((format!("cell.{key}"), format!("must be {allowed}")));
-    }
     let engine = [
         ("audit", config.audit.mistakes()),
         ("authorization", config.authorization.mistakes()),
         ("sessions", config.sessions.mistakes()),
         ("cache", config.cache.mistakes()),
+        ("cell", config.cell.mistakes()),
+        ("graph", config.graph.mistakes()),
         ("supervision", config.supervision.mistakes()),
     ];
     for (section, mistakes) in engine {

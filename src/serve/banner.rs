@@ -59,7 +59,7 @@ fn developer_token(config: &Config, state: &AppState) -> Option<String> {
     }
     let request = IssueRequest {
         sub: CallerId::parse(DEVELOPER).ok()?,
-        roles: vec!["developer".to_owned()],
+        roles: vec!["admin".to_owned()],
         ttl: None,
         custom: serde_json::Map::new(),
     };
@@ -82,7 +82,7 @@ fn invite(out: &mut String, url: &str, token: &str) {
     let _ = write!(
         out,
         "
-Developer token (role `developer`; make others with `ultimate-mcp token create`):
+Developer token (role `admin`: this instance is yours; others with `ultimate-mcp token create`):
 {token}
 
 Client configuration, ready to paste:

@@ -1,10 +1,8 @@
 //! Puts configuration, files and engine together. Decides nothing.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use ultimate_mcp_actors::audit::{AuditHandle, EventType, NewEvent, Phase};
-use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::engine::{Engine, EngineOptions};
 use ultimate_mcp_actors::supervision::{Event, Observer};
 
@@ -18,9 +16,6 @@ use crate::state::AppState;
 use crate::telemetry;
 use crate::tools::artifacts::ArtifactStore;
 use crate::tools::{Registry, ToolParts};
-
-/// Longest a supervision event may wait for the audit, which may be the actor that crashed.
-const EVENT_MAX: Duration = Duration::from_secs(60);
 
 /// Instructions that `server/discover` and `initialize` give to models.
 const INSTRUCTIONS: &str = "Runs Python, JavaScript and Bash in an isolated cell without network \
@@ -40,14 +35,11 @@ impl SupervisionTrail {
         let audit = Arc::clone(&self.audit);
         Arc::new(move |event: &Event| {
             tracing::warn!(actor = %event.name, kind = ?event.kind, text = %event.text, "supervision");
-            let Some(audit) = audit.get().cloned() else { return };
-            let entry = entry(event);
-            actix_rt::spawn(async move {
-                if let Err(error) = audit.append_deferred(entry, Deadline::after(EVENT_MAX)).await {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::error!(error, "a supervision event was not recorded");
-                }
-            });
+            let Some(audit) = audit.get() else { return };
+            if let Err(error) = audit.record(&entry(event)) {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, "a supervision event was not recorded");
+            }
         })
     }
 

@@ -39,7 +39,10 @@ impl TypedTool for Add {
         ToolDescriptor {
             name: "add",
             title: "Add",
-            description: "Adds two numbers; measures the request path.".to_owned(),
+            description:
+                "Adds two numbers; measures the request path. Example: {\"a\": 1, \"b\": 2} gives \
+{\"sum\": 3}."
+                    .to_owned(),
             input_schema: serde_json::Value::Null,
             output_schema: serde_json::Value::Null,
             annotations: Annotations {

@@ -4,6 +4,7 @@
 
 use futures_util::future::BoxFuture;
 use ultimate_mcp_actors::deadline::Deadline;
+use ultimate_mcp_actors::execution::ExecutionHandle;
 use ultimate_mcp_actors::ids::CallerId;
 use ultimate_mcp_sandbox::spec::{RunReport, RunSpec};
 
@@ -19,6 +20,17 @@ pub trait Cell: Send + Sync + 'static {
         owner: &'a CallerId,
         deadline: Deadline,
     ) -> BoxFuture<'a, Result<RunReport, ApiError>>;
+}
+
+impl Cell for ExecutionHandle {
+    fn run<'a>(
+        &'a self,
+        spec: RunSpec,
+        owner: &'a CallerId,
+        deadline: Deadline,
+    ) -> BoxFuture<'a, Result<RunReport, ApiError>> {
+        Box::pin(async move { Ok(ExecutionHandle::run(self, spec, owner, deadline).await?) })
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use ultimate_mcp_actors::cache::{CacheHandle, Namespace};
 
 use crate::error::ApiError;
 
@@ -26,6 +27,29 @@ pub trait Memo: Send + Sync + 'static {
         key: &'a str,
         compute: BoxFuture<'a, Result<Arc<str>, Unkept>>,
     ) -> BoxFuture<'a, Result<Arc<str>, Arc<Unkept>>>;
+}
+
+/// One namespace of the engine's cache.
+pub struct CacheMemo {
+    cache: CacheHandle,
+    namespace: Namespace,
+}
+
+impl CacheMemo {
+    /// This namespace of this cache.
+    pub fn new(cache: CacheHandle, namespace: Namespace) -> Self {
+        Self { cache, namespace }
+    }
+}
+
+impl Memo for CacheMemo {
+    fn remember<'a>(
+        &'a self,
+        key: &'a str,
+        compute: BoxFuture<'a, Result<Arc<str>, Unkept>>,
+    ) -> BoxFuture<'a, Result<Arc<str>, Arc<Unkept>>> {
+        Box::pin(self.cache.get_or_compute(self.namespace, key, compute))
+    }
 }
 
 /// The answer to several callers who waited for the same computation.

@@ -1,22 +1,29 @@
 //! Every tool there is, by name. Built once at start; what cannot be listed or called stops the start.
+//!
+//! Called by `serve`; read by every call and every list. Refuses two tools of one name, and templates and
+//! prompts that would only fail later.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
 use ultimate_mcp_actors::cache::{CacheHandle, Namespace};
-use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::execution::ExecutionHandle;
 use ultimate_mcp_actors::graph::GraphHandle;
-use ultimate_mcp_actors::ids::CallerId;
-use ultimate_mcp_sandbox::spec::{RunReport, RunSpec};
 
 use super::artifacts::ArtifactStore;
-use super::{Cell, Memo, Tool, ToolDescriptor, Typed, Unkept};
+use super::documents::Library;
+use super::execute::ExecuteCode;
+use super::generate::worker::{Renderer, Worker};
+use super::generate::{GenerateCode, load_templates};
+use super::graph::{GraphDelete, GraphQuery, GraphUpsert};
+use super::lint::LintCode;
+use super::memo::{CacheMemo, Memo};
+use super::prompts::{GetPrompt, ListPrompts, Prompts};
+use super::run_tests::RunTests;
+use super::{Cell, Tool, ToolDescriptor, Typed, TypedTool};
 use crate::config::ToolsOptions;
-use crate::error::ApiError;
 
-/// What the tools are made of.
+/// What the tools of a server are made of.
 pub struct ToolParts {
     /// The cell.
     pub execution: ExecutionHandle,
@@ -28,6 +35,17 @@ pub struct ToolParts {
     pub artifacts: ArtifactStore,
     /// `[tools]`.
     pub options: ToolsOptions,
+}
+
+/// The same, as what the tools ask of it.
+struct Parts {
+    cell: Arc<dyn Cell>,
+    memo: Arc<dyn Memo>,
+    renderer: Arc<dyn Renderer>,
+    graph: GraphHandle,
+    artifacts: ArtifactStore,
+    templates: Library,
+    prompts: Prompts,
 }
 
 /// The tools, sorted by name.
@@ -58,17 +76,36 @@ impl Registry {
     /// # Errors
     /// A template or prompt that is wrong, with its file.
     pub fn standard(parts: ToolParts) -> Result<Self, String> {
-        let ToolParts { execution, graph: _, cache, artifacts, options: _ } = parts;
-        let cell: Arc<dyn Cell> = Arc::new(execution);
-        let memo: Arc<dyn Memo> = Arc::new(LintMemo(cache));
-        let mut tools: Vec<Box<dyn Tool>> = vec![
-            Box::new(Typed::new(super::execute::ExecuteCode::new(cell.clone(), artifacts.clone()))),
-            Box::new(Typed::new(super::run_tests::RunTests::new(cell.clone(), artifacts))),
-            Box::new(Typed::new(super::lint::LintCode::new(cell, memo))),
-        ];
-        #[cfg(feature = "bench")]
-        tools.push(Box::new(Typed::new(super::add::Add)));
-        Self::new(tools)
+        let ToolParts { execution, graph, cache, artifacts, options } = parts;
+        let templates = load_templates(options.templates_dir.as_deref());
+        let prompts = Prompts::load(options.prompts_dir.as_deref());
+        Self::of(Parts {
+            cell: Arc::new(execution),
+            memo: Arc::new(CacheMemo::new(cache, Namespace::Lint)),
+            renderer: Arc::new(Worker::default()),
+            graph,
+            artifacts,
+            templates: templates.map_err(|error| format!("template {error}"))?,
+            prompts: prompts.map_err(|error| format!("prompt {error}"))?,
+        })
+    }
+
+    fn of(parts: Parts) -> Result<Self, String> {
+        let Parts { cell, memo, renderer, graph, artifacts, templates, prompts } = parts;
+        let prompts = Arc::new(prompts);
+        Self::new(vec![
+            boxed(ExecuteCode::new(cell.clone(), artifacts.clone())),
+            boxed(RunTests::new(cell.clone(), artifacts)),
+            boxed(LintCode::new(cell, memo)),
+            boxed(GenerateCode::new(Arc::new(templates), renderer)),
+            boxed(GraphUpsert::new(graph.clone())),
+            boxed(GraphQuery::new(graph.clone())),
+            boxed(GraphDelete::new(graph)),
+            boxed(ListPrompts::new(prompts.clone())),
+            boxed(GetPrompt::new(prompts)),
+            #[cfg(feature = "bench")]
+            boxed(super::add::Add),
+        ])
     }
 
     /// The tool of this name.
@@ -82,26 +119,9 @@ impl Registry {
     }
 }
 
-impl Cell for ExecutionHandle {
-    fn run<'a>(
-        &'a self,
-        spec: RunSpec,
-        owner: &'a CallerId,
-        deadline: Deadline,
-    ) -> BoxFuture<'a, Result<RunReport, ApiError>> {
-        Box::pin(async move { Ok(ExecutionHandle::run(self, spec, owner, deadline).await?) })
-    }
+fn boxed<T: TypedTool>(tool: T) -> Box<dyn Tool> {
+    Box::new(Typed::new(tool))
 }
 
-/// Remembers lint results for as long as the cache's `lint` namespace keeps them.
-struct LintMemo(CacheHandle);
-
-impl Memo for LintMemo {
-    fn remember<'a>(
-        &'a self,
-        key: &'a str,
-        compute: BoxFuture<'a, Result<Arc<str>, Unkept>>,
-    ) -> BoxFuture<'a, Result<Arc<str>, Arc<Unkept>>> {
-        Box::pin(self.0.get_or_compute(Namespace::Lint, key, compute))
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! Why a run did not come to a report.
+//! Why a run has no report. A program that ran and failed is a report, not an error.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,48 +8,65 @@ use ultimate_mcp_sandbox::CellError;
 use crate::fault::{Classify, Kind, Retry};
 use crate::supervision::{AskError, SpawnError};
 
-/// Why a run did not come to a report. A payload that failed is a report, not one of these.
-#[derive(Debug, thiserror::Error)]
+/// What [`super::ExecutionHandle`] answers instead of a report.
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum ExecutionError {
-    /// The actor cannot be started.
-    #[error("the execution actor cannot be started")]
-    Spawn(#[from] SpawnError),
-    /// The actor did not take or finish the message.
-    #[error(transparent)]
-    Ask(#[from] AskError),
-    /// The queue is full, or its wait would outlast the deadline; nothing was run.
-    #[error("every place in the cell is taken and the wait would be about {} s", wait.as_secs())]
-    Overloaded {
-        /// How long the wait would be about.
-        wait: Duration,
+    /// All places and the whole queue are taken. Nothing was run.
+    #[error("the execution queue is full; try again in {retry_after:?}")]
+    QueueFull {
+        /// When a place may be free.
+        retry_after: Duration,
     },
-    /// The deadline passed while the run waited for a place; nothing was run.
-    #[error("the deadline passed while waiting for a place in the cell; nothing was run")]
-    Expired,
+    /// The caller has as many runs waiting as it may. Nothing was run.
+    #[error("you already have {waiting} runs waiting, the most one caller may have")]
+    CallerQueueFull {
+        /// Runs of the caller that wait.
+        waiting: usize,
+    },
+    /// By what runs take at present, the turn would come after the deadline. Nothing was run.
+    #[error("the run would not begin before its deadline; try again in {retry_after:?}")]
+    TooLate {
+        /// When it may begin in time.
+        retry_after: Duration,
+    },
+    /// The deadline passed while the run waited for a place. Nothing was run.
+    #[error("the deadline passed before the run could begin")]
+    NotBegun,
     /// The deadline passed while it ran; its processes were killed.
     #[error("the deadline passed while the code ran; it was killed")]
-    Outlasted,
-    /// The launcher died with the run in hand.
-    #[error("the launcher of the cell was lost with this run in hand; the run has ended")]
+    DeadlinePassed,
+    /// The launcher died with the run in hand; the run died with it.
+    #[error("the sandbox launcher died with this run in hand; the run ended with it")]
     LauncherLost,
-    /// No launcher is up; the next is being started.
-    #[error("the launcher of the cell is being started; nothing was run")]
-    LauncherStarting,
-    /// This host cannot isolate code as demanded.
-    #[error("this host cannot isolate code, so none is run: {0}")]
-    IsolationUnavailable(String),
-    /// Anything else the cell says.
+    /// The launcher is being started again. Nothing was run.
+    #[error("the sandbox launcher is not running yet ({0}); try again shortly")]
+    LauncherDown(Arc<str>),
+    /// This host cannot isolate code as demanded. Nothing was run.
+    #[error("this host cannot isolate code: {0}")]
+    IsolationUnavailable(Arc<str>),
+    /// The run was described wrongly. Nothing was run.
+    #[error("invalid run: {0}")]
+    InvalidSpec(Arc<str>),
+    /// A system call of ours failed; the run was cancelled.
+    #[error("the run could not be carried out: {0}")]
+    Internal(Arc<str>),
+    /// The actor did not take or finish the message.
     #[error(transparent)]
-    Cell(Arc<CellError>),
+    Actor(#[from] AskError),
+    /// The actor could not be started.
+    #[error("the execution actor did not start: {0}")]
+    Spawn(Arc<SpawnError>),
 }
 
 impl From<CellError> for ExecutionError {
     fn from(error: CellError) -> Self {
         match error {
             CellError::LauncherLost => Self::LauncherLost,
-            CellError::IsolationUnavailable(why) => Self::IsolationUnavailable(why),
-            CellError::Busy => Self::Overloaded { wait: Duration::from_secs(1) },
-            other => Self::Cell(Arc::new(other)),
+            CellError::IsolationUnavailable(why) => Self::IsolationUnavailable(why.into()),
+            CellError::InvalidSpec(why) => Self::InvalidSpec(why.into()),
+            CellError::Busy => Self::QueueFull { retry_after: Duration::from_secs(1) },
+            CellError::Start(why) => Self::LauncherDown(why.into()),
+            CellError::Io(error) => Self::Internal(error.to_string().into()),
         }
     }
 }
@@ -57,34 +74,35 @@ impl From<CellError> for ExecutionError {
 impl Classify for ExecutionError {
     fn kind(&self) -> Kind {
         match self {
-            Self::Ask(error) => error.kind(),
-            Self::Overloaded { .. } => Kind::Overloaded,
-            Self::Expired | Self::Outlasted => Kind::DeadlineExceeded,
+            Self::QueueFull { .. } | Self::TooLate { .. } => Kind::Overloaded,
+            Self::CallerQueueFull { .. } => Kind::LimitExceeded,
+            Self::NotBegun | Self::DeadlinePassed => Kind::DeadlineExceeded,
             Self::LauncherLost => Kind::Crashed,
-            Self::LauncherStarting => Kind::Unavailable,
+            Self::LauncherDown(_) => Kind::Unavailable,
             Self::IsolationUnavailable(_) => Kind::IsolationUnavailable,
-            Self::Cell(error) => match **error {
-                CellError::InvalidSpec(_) => Kind::InvalidInput,
-                // Nothing was run; another launcher is tried.
-                CellError::Start(_) => Kind::Unavailable,
-                _ => Kind::Internal,
-            },
-            Self::Spawn(_) => Kind::Internal,
+            Self::InvalidSpec(_) => Kind::InvalidInput,
+            Self::Internal(_) => Kind::Internal,
+            Self::Actor(error) => error.kind(),
+            Self::Spawn(error) => error.kind(),
         }
     }
 
+    /// A run leaves nothing behind outside of its sandbox: even one that was lost may be repeated.
     fn retry(&self) -> Retry {
         match self {
-            Self::Ask(error) => error.retry(),
-            Self::Overloaded { wait } => Retry::After((*wait).max(Duration::from_secs(1))),
-            // A run has no effects outside the cell, and the cell is gone: again is safe.
-            Self::LauncherLost | Self::Expired => Retry::Safe,
-            Self::LauncherStarting => Retry::After(Duration::from_secs(1)),
-            Self::Outlasted | Self::IsolationUnavailable(_) | Self::Spawn(_) => Retry::Never,
-            Self::Cell(error) => match **error {
-                CellError::InvalidSpec(_) => Retry::Never,
-                _ => Retry::Safe,
-            },
+            Self::QueueFull { retry_after } | Self::TooLate { retry_after } => {
+                Retry::After(*retry_after)
+            }
+            Self::CallerQueueFull { .. } | Self::LauncherDown(_) => {
+                Retry::After(Duration::from_secs(1))
+            }
+            Self::NotBegun | Self::LauncherLost => Retry::Safe,
+            Self::DeadlinePassed | Self::IsolationUnavailable(_) | Self::InvalidSpec(_) => {
+                Retry::Never
+            }
+            Self::Internal(_) => Retry::Safe,
+            Self::Actor(error) => error.retry(),
+            Self::Spawn(error) => error.retry(),
         }
     }
 }

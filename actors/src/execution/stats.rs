@@ -1,7 +1,7 @@
 //! What the execution actor has done, counted for metrics and for operators.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 use ultimate_mcp_sandbox::spec::Status;
@@ -30,9 +30,9 @@ pub struct ExecutionStats {
     /// Runs that ended without a report: refused, lost, cancelled, too late.
     pub failed: u64,
     /// Launchers started.
-    pub launchers: u64,
-    /// Launchers that died under us.
-    pub launchers_lost: u64,
+    pub launcher_starts: u64,
+    /// Launchers that died.
+    pub launcher_losses: u64,
     /// The launcher that runs now.
     pub launcher_pid: Option<u32>,
 }
@@ -41,23 +41,9 @@ pub struct ExecutionStats {
 pub(super) struct Counters {
     finished: [AtomicU64; STATUSES.len()],
     failed: AtomicU64,
-    launchers: AtomicU64,
-    launchers_lost: AtomicU64,
-    /// 0 while there is none.
-    launcher_pid: AtomicU32,
 }
 
 impl Counters {
-    pub(super) fn launcher_up(&self, pid: u32) {
-        self.launchers.fetch_add(1, Ordering::Relaxed);
-        self.launcher_pid.store(pid, Ordering::Relaxed);
-    }
-
-    pub(super) fn launcher_lost(&self) {
-        self.launchers_lost.fetch_add(1, Ordering::Relaxed);
-        self.launcher_pid.store(0, Ordering::Relaxed);
-    }
-
     pub(super) fn finished(&self, status: Status) {
         if let Some(at) = STATUSES.iter().position(|(known, _)| *known == status) {
             self.finished[at].fetch_add(1, Ordering::Relaxed);
@@ -74,9 +60,6 @@ impl Counters {
         ExecutionStats {
             finished: STATUSES.iter().map(|(_, name)| *name).zip(counts).collect(),
             failed: self.failed.load(Ordering::Relaxed),
-            launchers: self.launchers.load(Ordering::Relaxed),
-            launchers_lost: self.launchers_lost.load(Ordering::Relaxed),
-            launcher_pid: Some(self.launcher_pid.load(Ordering::Relaxed)).filter(|pid| *pid > 0),
             ..ExecutionStats::default()
         }
     }

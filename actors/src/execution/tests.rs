@@ -26,7 +26,7 @@ fn options() -> ExecutionOptions {
     ExecutionOptions {
         launcher: Some((program, words.map(str::to_owned).to_vec())),
         allow_degraded: true,
-        runs_max: 2,
+        concurrency: 2,
         spares: 1,
         ..ExecutionOptions::default()
     }
@@ -67,13 +67,13 @@ fn kill(pid: u32) {
 #[actix::test]
 async fn a_run_comes_back_with_its_report_and_is_counted() {
     let (_root, handle) = start(options()).await;
-    assert!(handle.capabilities().unwrap().can_isolate, "{:#?}", handle.capabilities());
+    assert!(handle.capabilities().can_isolate, "{:#?}", handle.capabilities());
     let report = handle.run(bash("echo hi"), &caller("ada"), soon()).await.unwrap();
     assert_eq!((report.status, report.stdout.as_slice()), (Status::Ok, &b"hi\n"[..]));
     handle.run(bash("exit 3"), &caller("ada"), soon()).await.unwrap();
     let stats = handle.stats();
     assert_eq!((stats.finished["ok"], stats.finished["error"], stats.failed), (1, 1, 0));
-    assert_eq!((stats.running, stats.queued, stats.launchers), (0, 0, 1));
+    assert_eq!((stats.running, stats.queued, stats.launcher_starts), (0, 0, 1));
 }
 
 #[actix::test]
@@ -91,12 +91,12 @@ async fn a_launcher_killed_loses_the_run_in_hand_alone_and_another_takes_over() 
     let report = handle.run(bash("echo again"), &caller("ada"), soon()).await.unwrap();
     assert_eq!(report.stdout, b"again\n");
     let stats = handle.stats();
-    assert_eq!((stats.launchers, stats.launchers_lost, stats.failed), (2, 1, 1));
+    assert_eq!((stats.launcher_starts, stats.launcher_losses, stats.failed), (2, 1, 1));
 }
 
 #[actix::test]
 async fn a_caller_who_leaves_frees_the_place_and_ends_the_run() {
-    let (_root, handle) = start(ExecutionOptions { runs_max: 1, ..options() }).await;
+    let (_root, handle) = start(ExecutionOptions { concurrency: 1, ..options() }).await;
     let owner = caller("ada");
     let run = Box::pin(handle.run(bash("sleep 60"), &owner, soon()));
     tokio::select! {
@@ -143,7 +143,7 @@ async fn a_run_that_would_outlast_its_deadline_ends_just_before_it() {
 async fn an_actor_that_crashes_comes_back_with_a_new_launcher() {
     let (_root, handle) = start(options()).await;
     assert!(handle.child.ask(Crash, soon()).await.is_err());
-    eventually("another launcher runs", || handle.stats().launchers == 2).await;
+    eventually("another launcher runs", || handle.stats().launcher_starts == 2).await;
     let report = handle.run(bash("echo back"), &caller("ada"), soon()).await.unwrap();
     assert_eq!(report.stdout, b"back\n");
 }
@@ -152,7 +152,8 @@ async fn an_actor_that_crashes_comes_back_with_a_new_launcher() {
 async fn a_server_without_a_launcher_starts_and_says_why_nothing_runs() {
     let absent = Some((PathBuf::from("/no/such/program"), Vec::new()));
     let (_root, handle) = start(ExecutionOptions { launcher: absent, ..options() }).await;
-    assert!(handle.capabilities().is_none());
+    assert!(!handle.capabilities().can_isolate);
+    assert_eq!(handle.capabilities().missing().len(), 1);
     let deadline = Deadline::after(Duration::from_millis(200));
     let error = handle.run(bash(""), &caller("ada"), deadline).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Unavailable, "{error}");

@@ -17,6 +17,9 @@ pub const IDENTIFIER_BYTES_MAX: usize = 64;
 pub const KEY_BYTES_MAX: usize = 256;
 /// Most labels of one node.
 pub const LABELS_MAX: usize = 16;
+/// Most bytes in the values of one node or relationship: a query that returns a thousand of them must
+/// fit into memory.
+pub const ENTITY_BYTES_MAX: usize = 256 * 1024;
 /// Largest integer a double holds exactly (2^53); beyond it a list does not widen to floats.
 const EXACT_INTEGER_MAX: i64 = 1 << 53;
 
@@ -159,7 +162,21 @@ pub fn parse_properties(
         };
         changes.insert(name.clone(), change);
     }
+    check_entity(&changes, path)?;
     Ok(changes)
+}
+
+/// Checks the size of all values together.
+///
+/// # Errors
+/// [`GraphError::Invalid`] with `path`.
+pub fn check_entity(changes: &Changes, path: &str) -> Result<(), GraphError> {
+    let bytes: usize = changes.values().flatten().map(Property::bytes).sum();
+    if bytes <= ENTITY_BYTES_MAX {
+        return Ok(());
+    }
+    let problem = format!("{bytes} bytes in all; at most {ENTITY_BYTES_MAX} are allowed");
+    Err(GraphError::invalid(path, problem))
 }
 
 /// Checks a property's name; `key` is taken.

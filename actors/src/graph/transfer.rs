@@ -30,7 +30,7 @@ pub const FORMAT_VERSION: u32 = 1;
 /// Name in the header.
 const FORMAT_NAME: &str = "ultimate-mcp";
 /// Longest line in bytes; the largest node that can be stored fits.
-const LINE_BYTES_MAX: u64 = 32 << 20;
+const LINE_BYTES_MAX: u64 = 4 << 20;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -283,6 +283,7 @@ impl<'a> ImportReader<'a> {
             property::check_property_name(name, &path)?;
             changes.insert(name.clone(), Some(exact(value.get(), &path, self.options)?));
         }
+        property::check_entity(&changes, "properties")?;
         Ok(changes)
     }
 

@@ -1,7 +1,6 @@
 //! Queries at the guard's limits do not exhaust the stack or the clock: each fragment is repeated
 //! as often as the guard lets it. A stack overflow would abort this whole test binary.
 
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 use serde_json::Map;
@@ -95,7 +94,6 @@ async fn queries_at_the_limits_of_the_guard_end_in_time_on_the_default_stack() {
             assert_eq!(kind, Kind::InvalidInput, "{shape:?} × {times}: {error:?}");
         }
         let took = began.elapsed();
-        writeln!(std::io::stderr(), "{took:>10.3?} {shape:?} × {times}").unwrap();
         assert!(took < Duration::from_secs(60), "{shape:?} × {times} took {took:?}");
     }
     assert_eq!(fixture.store.health().await.panics, 0);

@@ -123,6 +123,8 @@ async fn relationships_may_name_nodes_of_the_same_call_and_themselves() {
 #[tokio::test]
 async fn a_wrong_field_is_refused_by_its_path_and_nothing_is_written() {
     let long = "x".repeat(70_000);
+    let full = "x".repeat(60_000);
+    let heavy = json!({ "a": full, "b": full, "c": full, "d": full, "e": full });
     let many: Vec<Value> =
         (0..1_001).map(|i| json!({ "key": format!("k{i}"), "labels": ["X"] })).collect();
     let node = |node: Value| json!({ "nodes": [{ "key": "ok", "labels": ["X"] }, node] });
@@ -159,6 +161,7 @@ async fn a_wrong_field_is_refused_by_its_path_and_nothing_is_written() {
             node(json!({ "key": "b", "labels": ["X"], "properties": { "t": long } })),
             "nodes[1].properties.t",
         ),
+        (node(json!({ "key": "b", "labels": ["X"], "properties": heavy })), "nodes[1].properties"),
         (json!({ "nodes": many }), "nodes"),
         (json!({}), "nodes"),
         (

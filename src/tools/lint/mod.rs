@@ -184,6 +184,13 @@ impl TypedTool for LintCode {
     }
 }
 
+/// What is wrong with a source as far as its grammar can tell: `line:column message`.
+#[cfg(test)]
+pub(in crate::tools) fn syntax_errors(language: LintLanguage, source: &str) -> Vec<String> {
+    let errors = outline(language, source).errors;
+    errors.iter().map(|e| format!("{}:{} {}", e.start.0, e.start.1, e.message)).collect()
+}
+
 const DESCRIPTION: &str = "\
 Reads a source without running it and returns its outline and what is wrong with it: functions (with \
 class, lines, async, cyclomatic complexity), classes, imports (module and names), total complexity, and \

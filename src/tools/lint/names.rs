@@ -35,10 +35,9 @@ pub fn function_name(node: Node<'_>, source: &[u8]) -> Option<String> {
 
 /// The name that what is around an anonymous function gives it: a variable, property or field.
 pub fn given_name(node: Node<'_>, parent: Option<Node<'_>>, source: &[u8]) -> Option<String> {
-    if node.kind() == "function_expression" {
-        if let Some(name) = node.child_by_field_name("name") {
-            return Some(text(name, source));
-        }
+    let own = node.child_by_field_name("name").filter(|_| node.kind() == "function_expression");
+    if let Some(name) = own {
+        return Some(text(name, source));
     }
     let parent = parent?;
     let field = match parent.kind() {

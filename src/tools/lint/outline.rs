@@ -176,7 +176,7 @@ impl<'a> Walk<'a> {
         let mut nodes = 0u64;
         loop {
             nodes += 1;
-            if nodes % 4096 == 0 && Instant::now() > self.until {
+            if nodes.is_multiple_of(4096) && Instant::now() > self.until {
                 self.outline.cut = Some(TOO_LONG);
                 return;
             }

@@ -1,0 +1,15 @@
+//! `serve`: the server itself; everything about it is in [`crate::serve`].
+
+use super::{Exit, Failure};
+use crate::config::Loaded;
+use crate::serve::ServeError;
+
+pub(super) fn serve(loaded: Loaded) -> Result<(), Failure> {
+    crate::serve::serve(loaded).map_err(|error| {
+        let exit = match error {
+            ServeError::Files(_) | ServeError::Tools(_) | ServeError::Telemetry(_) => Exit::Config,
+            _ => Exit::Unavailable,
+        };
+        Failure::new(exit, error.to_string())
+    })
+}

@@ -1,0 +1,97 @@
+//! `graph_delete`: relationships and nodes, all or nothing.
+
+use garde::Validate;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+use ultimate_mcp_actors::audit::EventType;
+use ultimate_mcp_actors::graph::GraphHandle;
+use ultimate_mcp_actors::graph::model::{DeleteRequest, DeleteResult, RelationshipRef};
+
+use super::refusal;
+use crate::error::ApiError;
+use crate::tools::typed::problem;
+use crate::tools::{Annotations, Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
+
+/// Arguments of `graph_delete`: at least one node or relationship.
+#[derive(Debug, Deserialize, JsonSchema, Validate)]
+#[serde(deny_unknown_fields, expecting = "an object with nodes or relationships")]
+pub struct GraphDeleteArgs {
+    /// Keys of nodes.
+    #[serde(default)]
+    #[garde(skip)]
+    pub nodes: Vec<String>,
+    /// Relationships, each by (start, type, end).
+    #[serde(default)]
+    #[garde(skip)]
+    pub relationships: Vec<RelationshipRef>,
+    /// Also deletes the relationships of the nodes; without it a connected node is refused.
+    #[serde(default)]
+    #[garde(skip)]
+    pub detach: bool,
+}
+
+/// The tool.
+pub struct GraphDelete {
+    graph: GraphHandle,
+}
+
+impl GraphDelete {
+    /// A tool that deletes from this graph.
+    pub fn new(graph: GraphHandle) -> Self {
+        Self { graph }
+    }
+}
+
+impl TypedTool for GraphDelete {
+    type Args = GraphDeleteArgs;
+    type Output = DeleteResult;
+
+    fn describe(&self) -> ToolDescriptor {
+        ToolDescriptor {
+            name: "graph_delete",
+            title: "Delete from the knowledge graph",
+            description: DESCRIPTION.to_owned(),
+            input_schema: Value::Null,
+            output_schema: Value::Null,
+            annotations: Annotations {
+                read_only_hint: false,
+                destructive_hint: true,
+                idempotent_hint: true,
+                open_world_hint: false,
+            },
+            permission: "graph:delete",
+            event_type: EventType::DataDelete,
+            effects: Effects::Durable,
+        }
+    }
+
+    async fn run(
+        &self,
+        args: GraphDeleteArgs,
+        call: &ToolCall<'_>,
+    ) -> Result<Answer<DeleteResult>, ApiError> {
+        let GraphDeleteArgs { nodes, relationships, detach } = args;
+        if nodes.is_empty() && relationships.is_empty() {
+            return Err(problem("arguments", "must name at least one node or relationship"));
+        }
+        let request = DeleteRequest { nodes, relationships, detach };
+        let result = self.graph.delete(request, call.deadline).await;
+        let result = result.map_err(|error| refusal(error, "arguments"))?;
+        let (nodes, relationships) = (result.nodes_deleted, result.relationships_deleted);
+        let generation = result.generation;
+        Ok(Answer::from(result)
+            .fact("nodes_deleted", nodes)
+            .fact("relationships_deleted", relationships)
+            .fact("detach", detach)
+            .fact("generation", generation))
+    }
+}
+
+const DESCRIPTION: &str = "\
+Deletes relationships and nodes of the knowledge graph, all or nothing; what is answered is on disk. Nodes \
+are named by key, relationships by (start, type, end). What does not exist is listed in the result and is \
+no error, so a retry is safe. A node that still has relationships is refused unless `detach` is true.
+
+Example: {\"nodes\": [\"ada\"], \"detach\": true} gives {\"nodes_deleted\": 1, \"relationships_deleted\": 1, \
+\"missing_nodes\": [], …}.";
