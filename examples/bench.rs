@@ -184,6 +184,7 @@ async fn bench() {
     serve.env("ULTIMATE_MCP__HTTP__PORT", "0").env("ULTIMATE_MCP__POLICY_FILE", &policy);
     let server = start(serve, true);
     let token = Command::new(&binary)
+        .env("ULTIMATE_MCP__POLICY_FILE", &policy)
         .args(["token", "create", "--sub", "bench", "--role", "bench", "--data-dir"])
         .arg(data.path())
         .output()

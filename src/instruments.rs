@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use opentelemetry::metrics::{Counter, Histogram};
 use opentelemetry::{KeyValue, global};
+use ultimate_mcp_actors::execution::{ExecutionHandle, ExecutionStats};
 use ultimate_mcp_actors::supervision::TreeHandle;
 
 use crate::error::{ApiError, Code};
@@ -80,6 +81,23 @@ impl Instruments {
         gauge("actor_mailbox_in_flight", "messages accepted and not yet answered", |n| {
             n.mailbox.map(|m| m.in_flight as u64)
         });
+    }
+
+    /// Asks the execution actor at every scrape: runs, waiting runs, launchers started and lost.
+    pub fn observe_cell(&self, cell: &ExecutionHandle) {
+        let meter = global::meter(METER_NAME);
+        let gauge = |name: &'static str, help: &'static str, read: fn(&ExecutionStats) -> u64| {
+            let cell = cell.clone();
+            let _ = meter
+                .u64_observable_gauge(name)
+                .with_description(help)
+                .with_callback(move |observer| observer.observe(read(&cell.stats()), &[]))
+                .build();
+        };
+        gauge("cell_runs", "runs that hold a place", |stats| stats.running as u64);
+        gauge("cell_queue", "runs that wait for a place", |stats| stats.queued as u64);
+        gauge("cell_launcher_starts", "launchers started", |stats| stats.launcher_starts);
+        gauge("cell_launcher_losses", "launchers that died", |stats| stats.launcher_losses);
     }
 
     /// An admitted call ended.

@@ -35,7 +35,9 @@ pub async fn tools_call(
 ) -> Result<ToolOutput, ApiError> {
     let record = Record::of_tool(&state.engine.audit, caller, origin, name);
     let Some(tool) = state.registry.get(name) else {
-        let refusal = ApiError::new(Code::UnknownTool, format!("unknown tool: {}", clip(name)));
+        let unknown = ApiError::new(Code::UnknownTool, format!("unknown tool: {}", clip(name)));
+        // Each guess costs an event in the audit, so guesses have a rate as well.
+        let refusal = state.admission.admit_own(caller).err().unwrap_or(unknown);
         return Err(record.refused(refusal, deadline).await);
     };
     let descriptor = tool.descriptor();

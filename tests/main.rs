@@ -2,7 +2,27 @@
 
 #[path = "it/app.rs"]
 mod app;
+#[path = "it/audit.rs"]
+mod audit;
+#[path = "it/cell.rs"]
+mod cell;
 #[path = "it/cli.rs"]
 mod cli;
+#[path = "it/input.rs"]
+mod input;
+#[path = "it/mcp_clients.rs"]
+mod mcp_clients;
+#[path = "it/roles.rs"]
+mod roles;
+#[path = "it/security.rs"]
+mod security;
+#[path = "it/start.rs"]
+mod start;
+#[path = "it/supervision.rs"]
+mod supervision;
 #[path = "it/tidy.rs"]
 mod tidy;
+#[path = "it/tokens.rs"]
+mod tokens;
+#[path = "it/tools.rs"]
+mod tools;

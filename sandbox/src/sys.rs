@@ -193,7 +193,12 @@ pub(crate) fn schedule_ordinarily(nice: i32) -> Result<(), Errno> {
             libc::SCHED_OTHER,
             &raw const parameters,
         )))?;
-        check(libc::c_long::from(libc::setpriority(libc::PRIO_PROCESS, 0, nice))).map(drop)
+        match check(libc::c_long::from(libc::setpriority(libc::PRIO_PROCESS, 0, nice))) {
+            // A launcher started under nice(1) without CAP_SYS_NICE cannot raise itself back
+            // (setpriority(2)): then its runs are as nice as it is, which harms nobody.
+            Ok(_) | Err(Errno::ACCESS | Errno::PERM) => Ok(()),
+            Err(errno) => Err(errno),
+        }
     }
 }
 

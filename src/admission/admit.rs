@@ -21,6 +21,12 @@ use crate::tools::ToolDescriptor;
 /// What administrative operations are called in messages and rate limits.
 const ADMINISTRATION: &str = "administration";
 
+/// What requests that need no permission are called in rate limits.
+const OWN: &str = "requests of your own";
+
+/// Such requests per minute of a caller without roles: enough to give up a token.
+const OWN_PER_MINUTE_WITHOUT_ROLES: u32 = 10;
+
 /// After this long a caller with too many running calls, or too many callers, may try again.
 const BUSY_RETRY: Duration = Duration::from_secs(1);
 
@@ -95,6 +101,19 @@ impl<P: PolicySource, C: Clock + Clone> Admission<P, C> {
         let limits = self.granted(caller, Permission::SystemAdmin.as_str(), ADMINISTRATION)?;
         self.within_rates(caller, ADMINISTRATION, &limits)?;
         Ok(AdminPermit { caller: caller.clone() })
+    }
+
+    /// Admits one request that needs no permission, such as for the caller's own token or files. All
+    /// of them share one rate limit, the role's `calls_per_minute`.
+    ///
+    /// # Errors
+    /// As [`Admission::admit`], but for the permission.
+    pub fn admit_own(&self, caller: &Caller) -> Result<(), ApiError> {
+        let mut limits = self.policy.policy(|policy| policy.limits(caller.roles()));
+        if limits.calls_per_minute == 0 {
+            limits.calls_per_minute = OWN_PER_MINUTE_WITHOUT_ROLES;
+        }
+        self.within_rates(caller, OWN, &limits)
     }
 
     /// Whether a role of the caller grants the permission; for lists of what a caller may do, so no

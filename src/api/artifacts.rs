@@ -11,6 +11,7 @@ use crate::error::{ApiError, Code};
 
 /// The content, as an opaque download: never rendered in the engine's own origin.
 pub async fn download(auth: Authenticated, id: Path<String>) -> Result<HttpResponse, ApiError> {
+    auth.require_rate("artifacts/read").await?;
     let Ok(id) = uuid::Uuid::parse_str(&id) else {
         return Err(ApiError::new(Code::NotFound, "no such artifact"));
     };

@@ -112,14 +112,28 @@ impl Authenticated {
     /// # Errors
     /// Missing permission, or too many operations a minute.
     pub async fn require_admin(&self, action: &'static str) -> Result<AdminPermit, ApiError> {
-        let refusal = match self.state.admission.admit_admin(&self.caller) {
-            Ok(permit) => return Ok(permit),
-            Err(refusal) => refusal,
-        };
+        match self.state.admission.admit_admin(&self.caller) {
+            Ok(permit) => Ok(permit),
+            Err(refusal) => Err(self.refused(action, refusal).await),
+        }
+    }
+
+    /// Refuses (and records the refusal) when the caller asks too often for what needs no permission.
+    ///
+    /// # Errors
+    /// Too many requests a minute.
+    pub async fn require_rate(&self, action: &'static str) -> Result<(), ApiError> {
+        match self.state.admission.admit_own(&self.caller) {
+            Ok(()) => Ok(()),
+            Err(refusal) => Err(self.refused(action, refusal).await),
+        }
+    }
+
+    async fn refused(&self, action: &'static str, refusal: ApiError) -> ApiError {
         let audit = &self.state.engine.audit;
         let kind = EventType::AuthzDenied;
         let record = Record::of_action(audit, &self.caller, &self.origin, action, kind);
-        Err(record.refused(refusal, self.deadline()).await)
+        record.refused(refusal, self.deadline()).await
     }
 }
 

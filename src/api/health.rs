@@ -37,6 +37,7 @@ pub async fn ready(request: HttpRequest) -> Result<HttpResponse, ApiError> {
 /// Prometheus text. Any authenticated caller that may see tools: a scraper needs no more than `viewer`.
 pub async fn metrics(auth: Authenticated) -> Result<HttpResponse, ApiError> {
     auth.state.admission.admit_permission(&auth.caller, "tools:read")?;
+    auth.require_rate("metrics/read").await?;
     let text = auth.state.metrics.render()?;
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
 }

@@ -6,6 +6,7 @@
 mod artifacts;
 mod audit;
 mod authenticated;
+mod body;
 mod health;
 pub mod openapi;
 mod roles;
@@ -18,6 +19,7 @@ use actix_web::web::{self, ServiceConfig};
 use crate::http::method_not_allowed;
 
 pub use authenticated::Authenticated;
+pub use body::JsonBody;
 
 /// Most bytes of a path segment that names something (a user, a tool, an artifact).
 const NAME_BYTES_MAX: usize = 256;

@@ -7,7 +7,7 @@ use actix_web::HttpResponse;
 use serde_json::{Value, json};
 
 use super::Authenticated;
-use crate::error::Code;
+use crate::error::{ApiError, Code};
 use crate::state::AppState;
 
 /// Who may call a route.
@@ -128,8 +128,9 @@ pub const ROUTES: &[Route] = &[
 ];
 
 /// The document, with the tools this caller may use.
-pub async fn document(auth: Authenticated) -> HttpResponse {
-    HttpResponse::Ok().json(build(&auth.state, &auth.caller))
+pub async fn document(auth: Authenticated) -> Result<HttpResponse, ApiError> {
+    auth.require_rate("openapi/read").await?;
+    Ok(HttpResponse::Ok().json(build(&auth.state, &auth.caller)))
 }
 
 fn build(state: &AppState, caller: &crate::auth::Caller) -> Value {

@@ -9,9 +9,8 @@ use ultimate_mcp_actors::audit::EventType;
 use ultimate_mcp_actors::ids::CallerId;
 
 use super::authenticated::parse;
-use super::{Authenticated, NAME_BYTES_MAX};
+use super::{Authenticated, JsonBody, NAME_BYTES_MAX};
 use crate::error::{ApiError, Problem};
-use crate::http::Body;
 
 /// The role to assign or remove.
 #[derive(Deserialize, Validate)]
@@ -32,7 +31,7 @@ pub async fn list(auth: Authenticated, user: Path<String>) -> Result<HttpRespons
 pub async fn assign(
     auth: Authenticated,
     user: Path<String>,
-    body: Body,
+    body: JsonBody,
 ) -> Result<HttpResponse, ApiError> {
     change(auth, &user, &body, Change::Assign).await
 }
@@ -41,7 +40,7 @@ pub async fn assign(
 pub async fn remove(
     auth: Authenticated,
     user: Path<String>,
-    body: Body,
+    body: JsonBody,
 ) -> Result<HttpResponse, ApiError> {
     change(auth, &user, &body, Change::Remove).await
 }
@@ -56,19 +55,19 @@ enum Change {
 async fn change(
     auth: Authenticated,
     user: &str,
-    body: &Body,
+    body: &JsonBody,
     change: Change,
 ) -> Result<HttpResponse, ApiError> {
     let action = match change {
         Change::Assign => "roles/assign",
         Change::Remove => "roles/remove",
     };
+    let admin = auth.require_admin(action).await?;
     let user = user_id(user)?;
     let role = parse::<RoleBody>(&body.0)?.role;
     let details = [("role".to_owned(), json!(role))].into_iter().collect();
     let resource = format!("user:{user}");
     let store = &auth.state.engine.authorization;
-    let admin = auth.require_admin(action).await?;
     let kind = EventType::ConfigChange;
     match change {
         Change::Assign => {

@@ -11,11 +11,10 @@ use serde_json::{Map, Value, json};
 use ultimate_mcp_actors::audit::EventType;
 use ultimate_mcp_actors::ids::CallerId;
 
-use super::Authenticated;
 use super::authenticated::parse;
+use super::{Authenticated, JsonBody};
 use crate::auth::{IssueRequest, Issued};
 use crate::error::{ApiError, Code, Problem};
-use crate::http::Body;
 
 /// What a new token is to say.
 #[derive(Deserialize, Validate)]
@@ -57,10 +56,10 @@ pub struct RevokeBody {
 }
 
 /// Creates a token for somebody. Administrators only.
-pub async fn create(auth: Authenticated, body: Body) -> Result<HttpResponse, ApiError> {
+pub async fn create(auth: Authenticated, body: JsonBody) -> Result<HttpResponse, ApiError> {
+    let admin = auth.require_admin("auth/token").await?;
     let body: CreateBody = parse(&body.0)?;
     let sub = user(&body.sub, "sub")?;
-    let admin = auth.require_admin("auth/token").await?;
     auth.state.admission.may_grant(&admin, &body.roles)?;
     let details = [("roles".to_owned(), json!(body.roles))].into_iter().collect();
     let resource = format!("user:{sub}");
@@ -76,7 +75,8 @@ pub async fn create(auth: Authenticated, body: Body) -> Result<HttpResponse, Api
 }
 
 /// A new token for the one of this request, which is revoked.
-pub async fn refresh(auth: Authenticated, body: Body) -> Result<HttpResponse, ApiError> {
+pub async fn refresh(auth: Authenticated, body: JsonBody) -> Result<HttpResponse, ApiError> {
+    auth.require_rate("auth/refresh").await?;
     let body: RefreshBody = if body.0.is_empty() { Default::default() } else { parse(&body.0)? };
     let (store, authenticator) = (&auth.state.engine.authorization, &auth.state.authenticator);
     let shown = auth.token.expose_secret();
@@ -107,7 +107,8 @@ pub async fn refresh(auth: Authenticated, body: Body) -> Result<HttpResponse, Ap
 }
 
 /// Revokes the token of this request, or, for administrators, any token or all of a user's.
-pub async fn revoke(auth: Authenticated, body: Body) -> Result<HttpResponse, ApiError> {
+pub async fn revoke(auth: Authenticated, body: JsonBody) -> Result<HttpResponse, ApiError> {
+    auth.require_rate("auth/revoke").await?;
     let body: RevokeBody = if body.0.is_empty() { Default::default() } else { parse(&body.0)? };
     let store = &auth.state.engine.authorization;
     let kind = EventType::TokenValidation;

@@ -6,13 +6,13 @@ use actix_web::web::Path;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::Authenticated;
+use super::{Authenticated, JsonBody};
 use crate::error::{ApiError, Code};
-use crate::http::Body;
 use crate::tools_call::tools_call;
 
 /// The tools this caller may use, each with its schemas.
-pub async fn list(auth: Authenticated) -> HttpResponse {
+pub async fn list(auth: Authenticated) -> Result<HttpResponse, ApiError> {
+    auth.require_rate("tools/list").await?;
     let visible = auth.state.tools_of(&auth.caller);
     let descriptors = auth.state.registry.descriptors();
     let tools: Vec<_> = descriptors
@@ -28,14 +28,14 @@ pub async fn list(auth: Authenticated) -> HttpResponse {
             })
         })
         .collect();
-    HttpResponse::Ok().json(json!({ "tools": tools }))
+    Ok(HttpResponse::Ok().json(json!({ "tools": tools })))
 }
 
 /// Calls a tool. 200 with the structured result; 422 when the tool ran and failed.
 pub async fn call(
     auth: Authenticated,
     name: Path<String>,
-    body: Body,
+    body: JsonBody,
 ) -> Result<HttpResponse, ApiError> {
     let arguments = arguments(&body.0)?;
     let deadline = auth.state.call_deadline();

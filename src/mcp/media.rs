@@ -35,7 +35,7 @@ fn refuse(code: Code, message: &str) -> Failure {
 }
 
 /// `application/json`, in UTF-8 if it says an encoding (RFC 8259 §8.1).
-fn is_json(content_type: &[u8]) -> bool {
+pub fn is_json(content_type: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(content_type) else { return false };
     let mut parts = text.split(';').map(str::trim);
     let essence = parts.next().unwrap_or("");

@@ -41,6 +41,7 @@ use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::ids::SessionId;
 
 pub use endpoint::{Endpoint, Identity};
+pub(crate) use media::is_json;
 pub use options::McpOptions;
 pub use revision::Revision;
 pub use tool_list::{InvalidTool, ToolList};

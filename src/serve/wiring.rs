@@ -80,6 +80,7 @@ pub(super) fn state(
 ) -> Result<Arc<AppState>, ServeError> {
     let instruments = Instruments::new(metrics);
     instruments.observe_tree(engine.tree.clone());
+    instruments.observe_cell(&engine.execution);
     let artifacts = ArtifactStore::open_in(&files.dir, config.tools.artifacts.clone())
         .map_err(|error| ServeError::Tools(error.to_string()))?;
     let parts = ToolParts {

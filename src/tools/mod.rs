@@ -20,6 +20,7 @@ pub mod prompts;
 mod registry;
 pub mod run_tests;
 mod schema;
+mod shape;
 #[cfg(test)]
 mod testing;
 mod typed;

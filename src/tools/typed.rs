@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::schema::{input_schema_of, output_schema_of};
+use super::shape::positional;
 use super::wording::Wording;
 use super::{Tool, ToolCall, ToolDescriptor, ToolOutput};
 use crate::error::{ApiError, Code, Problem};
@@ -100,6 +101,9 @@ impl<T: TypedTool> Tool for Typed<T> {
     fn call<'a>(&'a self, call: ToolCall<'a>) -> BoxFuture<'a, Result<ToolOutput, ApiError>> {
         Box::pin(async move {
             let args = decode::<T::Args>(call.arguments.get())?;
+            if let Some(path) = positional(&self.descriptor.input_schema, call.arguments.get()) {
+                return Err(problem(&path, "must be an object with named fields, not an array"));
+            }
             let answer = self.tool.run(args, &call).await?;
             let structured = serde_json::value::to_raw_value(&answer.output).map_err(|error| {
                 ApiError::new(Code::Internal, "the result could not be encoded").caused_by(error)

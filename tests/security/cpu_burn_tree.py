@@ -3,11 +3,12 @@
 # expect-status: timeout
 # degraded-expect-status: timeout|killed|error|ok
 # limits: {"cpu_seconds": 2}
-# timeout: 25
-# seconds-max: 20
+# timeout: 50
+# cpu-seconds-max: 4
+# degraded-cpu-seconds-max: 20
 for _ in range(6):
     if os.fork() == 0:
         break
-end = time.monotonic() + 30
+end = time.monotonic() + 55
 while time.monotonic() < end:
     pass

@@ -33,7 +33,7 @@ const OPEN_FILES: u64 = 1024;
 const LOCKED_BYTES: u64 = 64 * 1024;
 const STACK_SOFT_BYTES: u64 = 8 * 1024 * 1024;
 const STACK_HARD_BYTES: u64 = 64 * 1024 * 1024;
-const PENDING_SIGNALS: u64 = 1024;
+const PENDING_SIGNALS: u64 = 256;
 /// Address space beyond the memory limit for mapped libraries, where no control group counts pages.
 const LIBRARY_BYTES: u64 = 1024 * 1024 * 1024;
 

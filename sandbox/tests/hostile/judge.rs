@@ -120,6 +120,9 @@ fn compare(program: &Program, report: &RunReport, took: Duration) -> Vec<String>
     if let Some(most) = program.number("seconds-max") {
         check(took.as_secs_f64() <= most, format!("took {took:?}, at most {most} s"));
     }
+    if let Some(most) = program.number("cpu-seconds-max") {
+        check(report.cpu.as_secs_f64() <= most, format!("used {:?}, at most {most} s", report.cpu));
+    }
     let limit = usize::try_from(program.limits().output_bytes).unwrap();
     let longest = report.stdout.len().max(report.stderr.len());
     check(longest <= limit, format!("{longest} bytes of output under a bound of {limit}"));

@@ -53,7 +53,7 @@ fn samples() -> Vec<(&'static str, Value, Option<LintLanguage>)> {
         (
             "dockerfile",
             json!({"build_image": "python:3.12-slim", "packages": ["gcc"], "port": 8000,
-                   "build": ["pip install --prefix=/install ."], "health_path": "/health",
+                   "build": ["pip install --prefix=/install ."], "health": ["python", "-m", "app.health"],
                    "artifacts": [{"from": "/install", "to": "/usr/local"}],
                    "command": ["python", "-m", "app"], "env": {"A": "b c"}}),
             None,
@@ -106,7 +106,7 @@ async fn every_built_in_template_makes_code_that_parses() {
     for (name, context, language) in samples {
         let said = result(&tool, json!({"name": name, "context": context})).await;
         let output = said["output"].as_str().unwrap();
-        assert!(output.ends_with('\n') && !output.ends_with("\n\n\n"), "{name}: {output:?}");
+        assert!(output.ends_with('\n') && !output.ends_with("\n\n"), "{name}: {output:?}");
         if let Some(language) = language {
             assert_eq!(syntax_errors(language, output), Vec::<String>::new(), "{name}:\n{output}");
         }

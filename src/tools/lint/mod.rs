@@ -90,8 +90,14 @@ impl LintCode {
         let verdict = match Linter::of(language) {
             Some(linter) => {
                 let run = linter.run(language, outline.is_variant, &source);
-                let report = self.run(run, call).await?;
-                let mut verdict = Verdict::read(linter, report, &source);
+                let mut verdict = match self.run(run, call).await {
+                    Ok(report) => Verdict::read(linter, report, &source),
+                    // Where nothing can be isolated nothing is run; the outline needs no cell.
+                    Err(error) if error.code == Code::IsolationUnavailable => {
+                        Verdict::unavailable(linter, &error.public)
+                    }
+                    Err(error) => return Err(error),
+                };
                 if verdict.available {
                     verdict.version = self.version(linter, call).await;
                 }

@@ -108,7 +108,7 @@ pub fn outline(language: LintLanguage, source: &str) -> Outline {
 }
 
 /// Whether JavaScript must be run as an ES module: it imports or exports, or never calls `require`.
-/// Blocks for up to [`TIME_MAX`]: call it off the arbiter.
+/// Blocks for up to two seconds: call it off the arbiter.
 pub fn is_es_module(source: &str) -> bool {
     let grammar = tree_sitter_javascript::LANGUAGE.into();
     let Some(tree) = parse(&grammar, source, Instant::now() + TIME_MAX) else { return true };

@@ -67,11 +67,25 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// The linter cannot be run on this host.
+    pub fn unavailable(linter: Linter, why: &str) -> Self {
+        Self {
+            linter,
+            available: false,
+            version: None,
+            exit_code: None,
+            stderr: String::new(),
+            found: Vec::new(),
+            failure: Some(format!("{} is not available here: {why}", linter.name())),
+        }
+    }
+
     /// Reads the report of a linter's run on `code`.
     pub fn read(linter: Linter, report: RunReport, code: &str) -> Self {
         let name = linter.name();
         let missing = report.return_code == Some(NOT_FOUND)
-            || matches!(report.status, Status::SandboxError | Status::Unsupported);
+            || matches!(report.status, Status::SandboxError | Status::Unsupported)
+            || linter.is_missed_by_node(&report.stderr);
         let parsed = match report.status {
             _ if missing => {
                 let why = report.message.as_deref().unwrap_or("its program was not found");

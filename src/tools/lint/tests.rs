@@ -334,6 +334,19 @@ async fn a_missing_linter_is_said_and_syntax_errors_are_still_found() {
 }
 
 #[actix_rt::test]
+async fn a_host_that_cannot_isolate_still_gives_the_outline_and_a_full_queue_does_not() {
+    let (tool, _) = lint(FakeCell::new(|_| {
+        Err(ApiError::new(Code::IsolationUnavailable, "no user namespaces"))
+    }));
+    let said = result(&tool, json!({"code": "def f(): pass"})).await;
+    assert_eq!(said["functions"][0]["name"], "f");
+    assert_eq!(said["notes"], json!(["ruff is not available here: no user namespaces"]));
+    let (tool, _) = lint(FakeCell::new(|_| Err(ApiError::new(Code::Overloaded, "full"))));
+    let error = call(&tool, json!({"code": "def f(): pass"})).await.unwrap_err();
+    assert_eq!(error.code, Code::Overloaded);
+}
+
+#[actix_rt::test]
 async fn a_linter_that_fails_or_lies_is_a_note_and_not_an_error() {
     let table: [(RunReport, &str); 3] = [
         (report(2, "panic!"), "oxlint did not print its usual JSON"),

@@ -171,6 +171,11 @@ impl Linter {
         stdout.split_whitespace().find(digit).map(|word| word.chars().take(32).collect())
     }
 
+    /// Whether this is what node says when the linter it was to run is not there.
+    pub fn is_missed_by_node(self, stderr: &[u8]) -> bool {
+        self == Linter::Oxlint && oxlint::is_missing(&String::from_utf8_lossy(stderr))
+    }
+
     /// Reads its JSON; `Err` says what does not fit.
     pub fn parse(self, stdout: &[u8], code: &str) -> Result<Vec<Diagnostic>, serde_json::Error> {
         match self {

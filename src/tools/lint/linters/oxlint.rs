@@ -27,6 +27,11 @@ pub fn run(language: LintLanguage, is_variant: bool, code: &str) -> LinterRun {
     }
 }
 
+/// Node's words for a main module that does not exist (ERR MODULE_NOT_FOUND).
+pub fn is_missing(stderr: &str) -> bool {
+    stderr.contains(&format!("Cannot find module '{PROGRAM}'"))
+}
+
 #[derive(Deserialize)]
 struct Printed {
     diagnostics: Vec<Finding>,
@@ -102,6 +107,13 @@ mod tests {
       "labels": [{"span": {"offset": 17,"length": 9,"line": 1,"column": 18}}]},
       {"message": "Unexpected token","severity": "error","filename": "code.jsx","labels": []}],
       "number_of_files": 1, "number_of_rules": 96, "threads_count": 1, "start_time": 0.02 }"#;
+
+    #[test]
+    fn a_missing_oxlint_is_told_from_one_that_fails() {
+        let node = "Error: Cannot find module '/opt/tools/node/node_modules/oxlint/bin/oxlint'\n";
+        assert!(is_missing(node));
+        assert!(!is_missing("Error: Cannot find module 'left-pad'"));
+    }
 
     #[test]
     fn findings_keep_position_in_characters_rule_and_help() {

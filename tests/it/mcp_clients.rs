@@ -1,0 +1,103 @@
+//! The official clients drive the server: the Python SDK in both of its modes, and the TypeScript SDK.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::app::{Shared, TestApp};
+
+static APP: Shared = Shared::new();
+
+/// Every tool of the product.
+const TOOLS: [&str; 9] = [
+    "execute_code",
+    "generate_code",
+    "get_prompt",
+    "graph_delete",
+    "graph_query",
+    "graph_upsert",
+    "lint_code",
+    "list_prompts",
+    "run_tests",
+];
+
+/// Where `make test` puts clients and tools.
+fn cache() -> PathBuf {
+    let named = std::env::var_os("ULTIMATE_MCP_CACHE").map(PathBuf::from);
+    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
+    named.unwrap_or_else(|| base.unwrap_or_else(home).join("ultimate-mcp"))
+}
+
+/// A part of the cache, or the way to get it.
+fn need(part: &str) -> PathBuf {
+    let path = cache().join(part);
+    assert!(path.exists(), "{} is missing: run `make test`", path.display());
+    path
+}
+
+fn start() -> TestApp {
+    let tools = need("tools");
+    TestApp::start_with(&[("ULTIMATE_MCP__CELL__TOOLS_DIR", tools.to_str().unwrap())])
+}
+
+/// Runs a client; it may take a minute, and prints one line of JSON.
+fn drive(program: &Path, args: &[&str]) -> Value {
+    let out = Command::new("timeout").arg("60").arg(program).args(args).output().unwrap();
+    let error = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{args:?}: {:?} {error}", out.status);
+    serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}: {:?} {error}", out.stdout))
+}
+
+fn check_common(seen: &Value) {
+    let mut tools: Vec<_> = seen["tools"].as_array().unwrap().clone();
+    tools.sort_by_key(|name| name.as_str().map(str::to_owned));
+    assert_eq!(json!(tools), json!(TOOLS));
+    assert_eq!((&seen["ran"]["status"], &seen["ran"]["stdout"]), (&json!("ok"), &json!("42\n")));
+    assert_eq!(seen["wrong"]["is_error"], true, "{}", seen["wrong"]);
+}
+
+fn python(mode: &str, version: &str) {
+    let app = APP.get(start);
+    let token = app.token(&format!("python-{mode}"), "admin");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/drive.py");
+    let url = format!("{}/mcp", app.url);
+    let seen = drive(&need("client-python/bin/python"), &[script, &url, &token, mode]);
+    assert_eq!(seen["version"], version);
+    check_common(&seen);
+    let wrong = seen["wrong"]["text"].as_str().unwrap();
+    assert!(wrong.contains("timeout_seconds") && wrong.contains("60"), "{wrong}");
+    let lint = &seen["lint"];
+    assert_eq!(lint["functions"][0]["name"], "f", "{lint}");
+    assert_eq!(lint["linter"]["name"], "ruff", "{lint}");
+    assert_eq!(lint["linter"]["available"], true, "{lint}");
+    assert!(lint["diagnostics"].to_string().contains("F401"), "{lint}");
+    let rows = &seen["rows"]["rows"];
+    assert!(rows.to_string().contains("Ada") && rows.to_string().contains("25000"), "{rows}");
+    assert_eq!(rows.as_array().unwrap().len(), 1, "{rows}");
+}
+
+#[test]
+fn the_python_client_works_in_its_own_mode() {
+    python("auto", "2026-07-28");
+}
+
+#[test]
+fn the_python_client_works_in_legacy_mode() {
+    python("legacy", "2025-11-25");
+}
+
+#[test]
+fn the_typescript_client_works() {
+    let app = APP.get(start);
+    let token = app.token("typescript", "admin");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/drive.mjs");
+    let sdk = need("client-node");
+    let url = format!("{}/mcp", app.url);
+    let node = Path::new("node");
+    let seen = drive(node, &[script, sdk.to_str().unwrap(), &url, &token]);
+    assert_eq!(seen["server"]["name"], "ultimate-mcp", "{}", seen["server"]);
+    check_common(&seen);
+    assert!(seen["wrong"]["text"].as_str().unwrap().contains("language"), "{}", seen["wrong"]);
+}
