@@ -4,6 +4,9 @@
 
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Before anything else: the launcher must be a process with a single thread.
     if let Some(code) = ultimate_mcp_sandbox::launcher::run_if_asked() {

@@ -22,7 +22,7 @@ pub use authenticated::Authenticated;
 pub use body::JsonBody;
 
 /// Most bytes of a path segment that names something (a user, a tool, an artifact).
-const NAME_BYTES_MAX: usize = 256;
+const NAME_BYTES_MAX: usize = ultimate_mcp_actors::ids::ID_BYTES_MAX;
 
 /// Adds every REST route.
 pub fn routes(config: &mut ServiceConfig) {

@@ -93,7 +93,6 @@ fn answer(auth: &Authenticated, user: &CallerId) -> Result<HttpResponse, ApiErro
 
 fn user_id(text: &str) -> Result<CallerId, ApiError> {
     CallerId::parse(text).map_err(|error| {
-        debug_assert!(NAME_BYTES_MAX >= ultimate_mcp_actors::ids::ID_BYTES_MAX);
         ApiError::invalid_arguments(vec![Problem {
             path: "user_id".into(),
             problem: error.to_string(),

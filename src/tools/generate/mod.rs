@@ -30,12 +30,12 @@ pub const CONTEXT_BYTES_MAX: usize = 512 * 1024;
 
 /// The named templates every server has.
 const BUILT_IN: &[(&str, &str)] = &[
-    ("bash_script.j2", include_str!("../../../templates/bash_script.j2")),
-    ("dockerfile.j2", include_str!("../../../templates/dockerfile.j2")),
-    ("express_handler.j2", include_str!("../../../templates/express_handler.j2")),
-    ("pytest_suite.j2", include_str!("../../../templates/pytest_suite.j2")),
-    ("python_module.j2", include_str!("../../../templates/python_module.j2")),
-    ("rust_cli.j2", include_str!("../../../templates/rust_cli.j2")),
+    ("bash_script.j2", include_str!("../../../config/templates/bash_script.j2")),
+    ("dockerfile.j2", include_str!("../../../config/templates/dockerfile.j2")),
+    ("express_handler.j2", include_str!("../../../config/templates/express_handler.j2")),
+    ("pytest_suite.j2", include_str!("../../../config/templates/pytest_suite.j2")),
+    ("python_module.j2", include_str!("../../../config/templates/python_module.j2")),
+    ("rust_cli.j2", include_str!("../../../config/templates/rust_cli.j2")),
 ];
 
 /// The built-in templates and those of an operator's folder (`*.j2`).

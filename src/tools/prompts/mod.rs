@@ -29,14 +29,14 @@ use crate::error::{ApiError, Problem};
 pub const ARGUMENTS_BYTES_MAX: usize = 512 * 1024;
 
 const BUILT_IN: &[(&str, &str)] = &[
-    ("clean.md", include_str!("../../../prompts/clean.md")),
-    ("code_review.md", include_str!("../../../prompts/code_review.md")),
-    ("evaluate.md", include_str!("../../../prompts/evaluate.md")),
-    ("improve.md", include_str!("../../../prompts/improve.md")),
-    ("proceed.md", include_str!("../../../prompts/proceed.md")),
-    ("real-a.md", include_str!("../../../prompts/real-a.md")),
-    ("synthesize.md", include_str!("../../../prompts/synthesize.md")),
-    ("test-a.md", include_str!("../../../prompts/test-a.md")),
+    ("clean.md", include_str!("../../../config/prompts/clean.md")),
+    ("code_review.md", include_str!("../../../config/prompts/code_review.md")),
+    ("evaluate.md", include_str!("../../../config/prompts/evaluate.md")),
+    ("improve.md", include_str!("../../../config/prompts/improve.md")),
+    ("proceed.md", include_str!("../../../config/prompts/proceed.md")),
+    ("real-a.md", include_str!("../../../config/prompts/real-a.md")),
+    ("synthesize.md", include_str!("../../../config/prompts/synthesize.md")),
+    ("test-a.md", include_str!("../../../config/prompts/test-a.md")),
 ];
 
 /// What is known of a prompt without its text.
