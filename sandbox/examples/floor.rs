@@ -14,6 +14,8 @@ use ultimate_mcp_sandbox::spec::{Language, Limits, RunSpec, Status};
 use ultimate_mcp_sandbox::{CellError, LauncherOptions, Link, launcher};
 
 const ROUNDS_DEFAULT: usize = 100;
+/// Rounds that fill caches and are not counted.
+const WARM_UP: usize = 5;
 
 /// One measured thing: wall and processor times of each round.
 #[derive(Default)]
@@ -63,29 +65,39 @@ fn main() -> ExitCode {
 }
 
 async fn measure(rounds: usize) -> Result<String, CellError> {
-    let link =
-        Link::spawn(LauncherOptions { allow_degraded: true, ..LauncherOptions::default() }).await?;
-    let (mut bare, mut same, mut tool) = (Series::default(), Series::default(), Series::default());
-    for round in 0..rounds + 5 {
-        let measured = (
+    let options = || LauncherOptions { allow_degraded: true, ..LauncherOptions::default() };
+    let prepared = Link::spawn(options()).await?;
+    let on_demand = Link::spawn(LauncherOptions { spares: 0, ..options() }).await?;
+    let mut series: [Series; 4] = Default::default();
+    for round in 0..rounds + WARM_UP {
+        let measured = [
             bare_run()?,
-            isolated(&link, same_program()).await?,
-            isolated(&link, as_tool()?).await?,
-        );
-        // The first rounds fill caches.
-        if round >= 5 {
-            bare.add(measured.0);
-            same.add(measured.1);
-            tool.add(measured.2);
+            isolated(&prepared, same_program()).await?,
+            isolated(&on_demand, same_program()).await?,
+            isolated(&prepared, as_tool()?).await?,
+        ];
+        if round >= WARM_UP {
+            series.iter_mut().zip(measured).for_each(|(series, one)| series.add(one));
         }
     }
-    let ratio = |series: &Series| Series::at(&series.wall, 50) / Series::at(&bare.wall, 50);
+    let names = [
+        "bare python3 -I -S -c",
+        "the same, isolated",
+        "the same, nothing prepared",
+        "execute_code, isolated",
+    ];
     let mut out = format!("isolated python print(1), {rounds} rounds in turn\n");
-    out += &bare.line("bare python3 -I -S -c");
-    out += &same.line("the same, isolated");
-    out += &tool.line("execute_code, isolated");
-    out +=
-        &format!("ratio of p50: {:.2} the same, {:.2} execute_code\n", ratio(&same), ratio(&tool));
+    for (series_of, name) in series.iter().zip(names) {
+        out += &series_of.line(name);
+    }
+    let median = |at: usize| Series::at(&series[at].wall, 50);
+    let ratio = |at: usize| median(at) / median(0);
+    out += &format!(
+        "ratio of p50 to bare: {:.2} isolated, {:.2} nothing prepared, {:.2} execute_code\n",
+        ratio(1),
+        ratio(2),
+        ratio(3)
+    );
     Ok(out)
 }
 

@@ -12,9 +12,9 @@ pub const UID_BASE_DEFAULT: u32 = 400_000;
 /// Runs at once in one launcher, at most.
 pub const RUNS_MAX_DEFAULT: u16 = 64;
 
-/// Sandboxes kept prepared. Two hide the preparation from a caller that runs one thing after the
-/// other; each costs about one megabyte.
-pub const SPARES_DEFAULT: u16 = 2;
+/// Sandboxes kept prepared. Four hide the preparation from a few callers who run one thing after the
+/// other; each costs about half a megabyte.
+pub const SPARES_DEFAULT: u16 = 4;
 
 /// How a launcher is started and what it may do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -35,7 +35,7 @@ pub struct ExecutionOptions {
     pub tools_dir: PathBuf,
     /// First uid on the host for payloads, two for each place; must be free of people and services.
     pub uid_base: u32,
-    /// Sandboxes kept prepared, about one megabyte each. 0 = prepare on demand, 3 to 15 ms later.
+    /// Sandboxes kept prepared, about half a megabyte each. 0 = prepare on demand, 3 to 15 ms later.
     pub spares: u16,
     /// The launcher, when it is not the server's own binary: tests start another.
     #[serde(skip)]

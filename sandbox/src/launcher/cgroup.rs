@@ -75,6 +75,11 @@ impl Cgroups {
         Self { trees }
     }
 
+    /// Whether there are any.
+    pub(crate) fn any(&self) -> bool {
+        !self.trees.is_empty()
+    }
+
     fn has(&self, wanted: impl Fn(&Use) -> bool) -> bool {
         self.trees.iter().flat_map(|tree| &tree.uses).any(wanted)
     }

@@ -18,6 +18,7 @@ use crate::inside::{Common, Identity, Stage};
 use crate::options::LauncherOptions;
 use crate::probe::{Capability, CellCapabilities};
 use crate::seccomp;
+use crate::seccomp::bpf::Instruction;
 use crate::spec::{Isolation, Limits, Profile, RunSpec};
 use crate::sys;
 use crate::wire::message::{Exit, KillCause, Outcome};
@@ -70,7 +71,6 @@ pub(super) fn prepare(options: &LauncherOptions) -> Trial {
     let landlock = landlock_item();
     let has_landlock = landlock.available;
     items.push(landlock);
-    items.extend(cgroup_items(&cgroups));
     let tools = options.tools_dir.as_ref().filter(|path| path.is_dir());
     if let Some(path) = &options.tools_dir {
         let detail = path.display().to_string();
@@ -87,18 +87,18 @@ pub(super) fn prepare(options: &LauncherOptions) -> Trial {
     let detail = root.as_ref().map_or_else(ToString::to_string, |_| "prepared".to_owned());
     items.push(item("read-only root", root.is_ok(), true, &detail, REMEDY_USERNS));
     let ground = root.ok().map(|masks| {
-        let memory = cgroups.limits_memory();
-        let profiles = [Profile::Python, Profile::Node, Profile::Shell, Profile::Native];
-        let filters = profiles.map(|profile| (profile, seccomp::program(profile, memory)));
-        let common = Common {
-            masks,
-            landlock: has_landlock,
-            memory_by_rlimit: !memory,
-            filters: HashMap::from(filters),
-        };
+        let memory_by_rlimit = !cgroups.limits_memory();
+        let filters = filters(memory_by_rlimit);
+        let common = Common { masks, landlock: has_landlock, memory_by_rlimit, filters };
         Ground { cgroups, common, ticks: sys::clock_ticks() }
     });
     Trial { ground, identities, items, slots: slots(options) }
+}
+
+/// The filter of each profile. Memory files are refused where nothing would account for them.
+fn filters(memory_by_rlimit: bool) -> HashMap<Profile, Vec<Instruction>> {
+    let profiles = [Profile::Python, Profile::Node, Profile::Shell, Profile::Native];
+    profiles.map(|profile| (profile, seccomp::program(profile, !memory_by_rlimit))).into()
 }
 
 /// Slots for the runs in hand, as many that have ended and are being cleared away, and the spares.
@@ -115,6 +115,16 @@ impl Trial {
             self.identities = Identities::Own;
             result = self.trial_run(null);
         }
+        let mut cgroup_detail = "no control group grants it".to_owned();
+        if let Err(why) = &result
+            && self.give_up_cgroups()
+        {
+            cgroup_detail = format!("not usable: {why}");
+            result = self.trial_run(null);
+        }
+        if let Some(ground) = &self.ground {
+            self.items.extend(cgroup_items(&ground.cgroups, &cgroup_detail));
+        }
         let own = matches!(self.identities, Identities::Own);
         let host_root = own && !not_host_root();
         let detail = match self.identities {
@@ -125,6 +135,18 @@ impl Trial {
         self.items.push(item("uid per run", !own, host_root, &detail, remedy));
         let detail = result.as_ref().err().cloned().unwrap_or_else(|| "passed".to_owned());
         self.items.push(item("trial run", result.is_ok(), true, &detail, REMEDY_USERNS));
+    }
+
+    /// Directories that can be made but not joined are no use; false when there are none anyway.
+    fn give_up_cgroups(&mut self) -> bool {
+        let Some(ground) = self.ground.as_mut().filter(|ground| ground.cgroups.any()) else {
+            return false;
+        };
+        ground.cgroups.leave();
+        ground.cgroups = Cgroups::none();
+        ground.common.memory_by_rlimit = true;
+        ground.common.filters = filters(true);
+        true
     }
 
     fn trial_run(&self, null: &OwnedFd) -> Result<(), String> {
@@ -295,7 +317,7 @@ fn landlock_item() -> Capability {
     item("Landlock", made.is_ok(), false, &detail, remedy)
 }
 
-fn cgroup_items(cgroups: &Cgroups) -> Vec<Capability> {
+fn cgroup_items(cgroups: &Cgroups, missing: &str) -> Vec<Capability> {
     let things = [
         ("memory limit", cgroups.limits_memory()),
         ("process limit", cgroups.limits_pids()),
@@ -304,7 +326,7 @@ fn cgroup_items(cgroups: &Cgroups) -> Vec<Capability> {
         ("atomic kill", cgroups.kills_atomically()),
     ];
     let line = |(name, has): (&str, bool)| {
-        let detail = if has { "control group" } else { "no control group grants it" };
+        let detail = if has { "control group" } else { missing };
         item(name, has, false, detail, REMEDY_CGROUP)
     };
     things.into_iter().map(line).collect()

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use ultimate_mcp_sandbox::client::RunOptions;
+use ultimate_mcp_sandbox::options::SPARES_DEFAULT;
 use ultimate_mcp_sandbox::spec::{Language, Status};
 use ultimate_mcp_sandbox::{CellError, LauncherOptions, Link};
 
@@ -234,10 +235,13 @@ async fn a_launcher_that_is_spoken_to_in_gibberish_leaves() {
 async fn two_hundred_runs_leave_nothing_behind() {
     let link = link().await;
     let launcher = link.launcher_pid();
-    let settled =
-        || descendants(launcher).len() == 2 && run_groups(launcher) == 2 * hierarchies(launcher);
+    let spares = usize::from(SPARES_DEFAULT);
+    let settled = || {
+        let groups = spares * hierarchies(launcher);
+        descendants(launcher).len() == spares && run_groups(launcher) == groups
+    };
     bash(&link, "").await;
-    eventually("the first run is swept, two spares wait", settled).await;
+    eventually("the first run is swept, the spares wait", settled).await;
     let before = (fds_of(launcher), fds_of(std::process::id()), mounts(launcher));
     for round in 0..25 {
         let runs: Vec<_> = (0..8)
@@ -257,7 +261,7 @@ async fn two_hundred_runs_leave_nothing_behind() {
             run.await.unwrap();
         }
     }
-    eventually("no process and no control group is left but two spares'", settled).await;
+    eventually("no process and no control group is left but the spares'", settled).await;
     eventually("no descriptor and no mount is left", || {
         let now = (fds_of(launcher), fds_of(std::process::id()), mounts(launcher));
         // Other tests of this binary open descriptors of their own meanwhile.

@@ -1,6 +1,7 @@
 //! The cell as an ordinary user without rights over control groups: refused unless allowed, and then
 //! honest about what is best effort. Runs this binary again as uid 65534.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -11,6 +12,11 @@ use crate::harness::{bash, options, python, run, spec, text, try_run};
 
 /// Repeats one test of this binary as nobody; true when this is already the repetition.
 fn as_nobody(test: &str) -> bool {
+    as_nobody_in(test, None)
+}
+
+/// The same, inside a control group.
+fn as_nobody_in(test: &str, group: Option<&Path>) -> bool {
     if std::env::var_os("CELL_TEST_AS_NOBODY").is_some() {
         return true;
     }
@@ -19,7 +25,7 @@ fn as_nobody(test: &str) -> bool {
     }
     // The build directory may lie where others cannot look: copy both programs to a place of theirs.
     let place = tempfile::tempdir().unwrap();
-    let open = |path: &std::path::Path| {
+    let open = |path: &Path| {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(path, mode).unwrap();
     };
@@ -32,7 +38,10 @@ fn as_nobody(test: &str) -> bool {
         std::fs::copy(from, to).unwrap();
         open(to);
     }
-    let output = Command::new("setpriv")
+    let enter = "[ -z \"$0\" ] || echo $$ > \"$0/cgroup.procs\"; exec setpriv \"$@\"";
+    let output = Command::new("sh")
+        .args(["-c", enter])
+        .arg(group.unwrap_or(Path::new("")))
         .args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs"])
         .arg(&test_binary)
         .args(["--exact", "--nocapture", test])
@@ -157,4 +166,65 @@ fn the_doctor_names_each_missing_thing_with_its_remedy() {
         assert_eq!(item.available, item.remedy.is_empty(), "{item:?}");
         assert!(!item.remedy.contains('\n') && !item.detail.contains('\n'));
     }
+}
+
+/// A v2 group of its own, given to nobody as a service manager gives one away (cgroup(7), "Delegation").
+struct Delegated(PathBuf);
+
+impl Delegated {
+    /// `None` where there is no v2 hierarchy, or no right to make a group in it.
+    fn new(name: &str, whole: bool) -> Option<Self> {
+        let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
+        let point = mounts.lines().find_map(|line| {
+            let mut words = line.split(' ').skip(1);
+            let point = words.next()?;
+            (words.next() == Some("cgroup2")).then(|| PathBuf::from(point))
+        })?;
+        let group = point.join(format!("{name}-{}", std::process::id()));
+        std::fs::create_dir(&group).ok()?;
+        let group = Self(group);
+        let files = ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"];
+        for file in if whole { &files[..] } else { &files[..1] } {
+            std::os::unix::fs::chown(group.0.join(file), Some(65534), Some(65534)).unwrap();
+        }
+        Some(group)
+    }
+}
+
+impl Drop for Delegated {
+    fn drop(&mut self) {
+        // The last of its processes may still be on their way out.
+        let until = std::time::Instant::now() + Duration::from_secs(5);
+        while std::fs::remove_dir(&self.0).is_err() && std::time::Instant::now() < until {
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_delegated_group_is_used_for_what_it_grants() {
+    let group = Delegated::new("cell-test-whole", true);
+    let group = group.as_ref().map(|group| group.0.as_path());
+    if !as_nobody_in("unprivileged::a_delegated_group_is_used_for_what_it_grants", group) {
+        return;
+    }
+    let link = degraded().await;
+    let capabilities = link.capabilities();
+    let kill = capabilities.items.iter().find(|item| item.name == "atomic kill").unwrap();
+    assert!(kill.available, "{capabilities:#?}");
+    assert_eq!(bash(&link, "echo 1").await.status, Status::Ok);
+}
+
+#[tokio::test]
+async fn a_group_that_cannot_be_joined_is_not_relied_on() {
+    let group = Delegated::new("cell-test-half", false);
+    let group = group.as_ref().map(|group| group.0.as_path());
+    if !as_nobody_in("unprivileged::a_group_that_cannot_be_joined_is_not_relied_on", group) {
+        return;
+    }
+    let link = degraded().await;
+    let capabilities = link.capabilities();
+    let kill = capabilities.items.iter().find(|item| item.name == "atomic kill").unwrap();
+    assert!(!kill.available && kill.detail.starts_with("not usable"), "{capabilities:#?}");
+    assert_eq!(bash(&link, "echo 1").await.status, Status::Ok);
 }
