@@ -9,7 +9,7 @@ use ultimate_mcp_actors::audit::EventType;
 use ultimate_mcp_actors::ids::CallerId;
 
 use super::authenticated::parse;
-use super::{Authenticated, JsonBody, NAME_BYTES_MAX};
+use super::{Authenticated, JsonBody};
 use crate::error::{ApiError, Problem};
 
 /// The role to assign or remove.
