@@ -276,6 +276,35 @@ impl Drop for TestApp {
     }
 }
 
+/// Waits until the run of this call can be seen among the processes under its name; an answer that
+/// comes before that is a failure, and says why.
+pub async fn begun(call: &TcpStream, marker: &str) {
+    call.set_nonblocking(true).unwrap();
+    eventually("the run begins", || async {
+        let mut early = [0; 4096];
+        if let Ok(read) = call.peek(&mut early) {
+            panic!("answered before it began: {}", String::from_utf8_lossy(&early[..read]));
+        }
+        process(marker)
+    })
+    .await;
+    call.set_nonblocking(false).unwrap();
+}
+
+/// Waits until no process has this name any more.
+pub async fn gone(marker: &str) {
+    eventually("the run is gone", || async { process(marker).is_none().then_some(()) }).await;
+}
+
+/// The process whose command line begins with this; what runs in a cell is seen from outside as well.
+fn process(marker: &str) -> Option<u32> {
+    std::fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let line = std::fs::read(entry.path().join("cmdline")).ok()?;
+        line.starts_with(marker.as_bytes()).then_some(pid)
+    })
+}
+
 /// Reads the answer to [`TestApp::begin`]: status and body. `None` when the connection just ended.
 pub fn finish(mut stream: TcpStream) -> Option<(u16, Value)> {
     let mut text = String::new();

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::app::{Answer, TestApp, cli, eventually};
+use crate::app::{Answer, TestApp, begun, cli, eventually, gone};
 use crate::tokens::Mint;
 
 async fn trail(app: &TestApp, token: &str, query: &str) -> Answer {
@@ -206,13 +206,10 @@ async fn a_call_cut_short_by_kill_nine_gets_one_outcome_that_says_effects_unknow
     let marker = format!("itest-{}", uuid::Uuid::new_v4());
     let code = format!("exec -a {marker} sleep 50");
     let arguments = json!({ "code": code, "language": "bash", "timeout_seconds": 55 });
-    let _call = app.begin(&ada, &arguments);
-    eventually("the run begins", || async { crate::cell::process(&marker) }).await;
+    let call = app.begin(&ada, &arguments);
+    begun(&call, &marker).await;
     assert_eq!(app.stop("-KILL"), None);
-    eventually("the run dies with the server", || async {
-        crate::cell::process(&marker).is_none().then_some(())
-    })
-    .await;
+    gone(&marker).await;
 
     app.restart();
     let admin = mint.token("root", &["admin"]);

@@ -4,19 +4,10 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::app::{Answer, Shared, TestApp, eventually, finish};
+use crate::app::{Answer, Shared, TestApp, begun, eventually, finish, gone};
 use crate::tokens::Mint;
 
 static APP: Shared = Shared::new();
-
-/// The process whose command line begins with this; what runs in a cell is seen from outside as well.
-pub fn process(marker: &str) -> Option<u32> {
-    fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
-        let pid = entry.file_name().to_str()?.parse().ok()?;
-        let line = fs::read(entry.path().join("cmdline")).ok()?;
-        line.starts_with(marker.as_bytes()).then_some(pid)
-    })
-}
 
 /// A call that runs until it is killed, under a name that can be looked for.
 fn endless() -> (String, Value) {
@@ -154,9 +145,8 @@ async fn a_launcher_killed_with_nine_fails_the_runs_in_hand_and_no_other() {
     let (marker, arguments) = endless();
     let (other, more) = endless();
     let calls = [app.begin(&ada, &arguments), app.begin(&admin, &more)];
-    for marker in [&marker, &other] {
-        eventually("the run begins", || async { process(marker) }).await;
-    }
+    begun(&calls[0], &marker).await;
+    begun(&calls[1], &other).await;
     let launcher = launcher_of(app.pid());
     rustix::process::kill_process(launcher, rustix::process::Signal::KILL).unwrap();
     for call in calls {
@@ -164,9 +154,8 @@ async fn a_launcher_killed_with_nine_fails_the_runs_in_hand_and_no_other() {
         assert_eq!((status, &body["error"]["code"]), (503, &json!("crashed")), "{body}");
         assert_eq!(body["error"]["retry"], "safe", "{body}");
     }
-    for marker in [&marker, &other] {
-        eventually("the run is gone", || async { process(marker).is_none().then_some(()) }).await;
-    }
+    gone(&marker).await;
+    gone(&other).await;
     // The next call waits for the new launcher or is told to come back; it never fails otherwise.
     let answer: Answer = eventually("the next call works", || async {
         let answer = app.tool(&ada, "execute_code", json!({ "code": "print(6*7)" })).await;
@@ -209,9 +198,9 @@ async fn a_client_that_hangs_up_ends_its_run() {
     let mint = Mint::of(&app);
     let (marker, arguments) = endless();
     let call = app.begin(&mint.token("leaver", &["developer"]), &arguments);
-    eventually("the run begins", || async { process(&marker) }).await;
+    begun(&call, &marker).await;
     drop(call);
-    eventually("the run is gone", || async { process(&marker).is_none().then_some(()) }).await;
+    gone(&marker).await;
     let admin = mint.token("root", &["admin"]);
     let event = eventually("its outcome is recorded", || async {
         let path = "/api/v1/audit?user=leaver";

@@ -8,8 +8,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::app::{TestApp, binary, cli, eventually, finish};
-use crate::cell::process;
+use crate::app::{TestApp, begun, binary, cli, finish};
 
 #[actix_web::test]
 async fn everything_the_start_message_offers_works_when_pasted() {
@@ -73,7 +72,7 @@ async fn sigterm_lets_a_running_call_finish_and_ends_with_0() {
     // The call outlives the signal by far, however slow this machine is at delivering it.
     let code = format!("(exec -a {marker} sleep 2); echo done");
     let call = app.begin(&token, &json!({ "code": code, "language": "bash" }));
-    eventually("the run begins", || async { process(&marker) }).await;
+    begun(&call, &marker).await;
     assert_eq!(app.stop("-TERM"), Some(0));
     let (status, body) = finish(call).expect("the connection was cut");
     assert_eq!((status, &body["stdout"]), (200, &json!("done\n")), "{body}");
