@@ -1,4 +1,6 @@
 //! One integration binary: the tree itself, and the real server driven as its users drive it.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
+#![allow(clippy::print_stderr, reason = "TEST_LOG shows what the server says")]
 
 #[path = "it/app.rs"]
 mod app;

@@ -20,6 +20,8 @@ use crate::wire::memfd::read_small;
 
 /// Directories of ours start with this; the process id follows.
 const PREFIX: &str = "ultimate-mcp-cell-";
+/// Times a directory is claimed before its hierarchy counts as not ours to use.
+const CLAIMS_MAX: usize = 4;
 /// The period of the processor share in microseconds (kernel default of cpu.cfs_period_us).
 const CPU_PERIOD_US: u64 = 100_000;
 /// Largest control file that is read.
@@ -243,6 +245,12 @@ fn open_tree_at(hierarchy: &Hierarchy, path: &Path) -> Option<Tree> {
     if hierarchy.v2 {
         delegate(&parent);
     }
+    (0..CLAIMS_MAX).find_map(|_| claim(hierarchy, parent.try_clone().ok()?))
+}
+
+/// Makes and locks a directory of our own. A launcher that sweeps at this very moment may take it for a
+/// dead one's before it is locked: then the caller tries again under another name.
+fn claim(hierarchy: &Hierarchy, parent: OwnedFd) -> Option<Tree> {
     // Launchers of several containers may share a hierarchy and have the same process id.
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     let name = format!("{PREFIX}{}-{}{:09}", std::process::id(), now.tv_sec, now.tv_nsec);
