@@ -1,4 +1,5 @@
 //! One integration binary: the tree itself, and the real server driven as its users drive it.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests are tests as well")]
 
 #[path = "it/app.rs"]
 mod app;
