@@ -111,8 +111,6 @@ impl Worker {
         let mut child = Command::new(&self.program)
             .arg(ARGUMENT)
             .env_clear()
-            // The allocator would reserve 1 GiB of addresses before the worker bounds itself to less.
-            .env("MIMALLOC_ARENA_RESERVE", "0")
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
