@@ -37,9 +37,11 @@ pub(super) struct Gate {
 #[derive(Default)]
 struct State {
     running: usize,
+    /// Everybody who runs or waits; the idle are forgotten.
     callers: HashMap<CallerId, Share>,
     queue: VecDeque<Waiter>,
-    next: u64,
+    /// Counts waiters and servings.
+    clock: u64,
     /// How long a place is held, on average.
     held: Duration,
 }
@@ -48,6 +50,8 @@ struct State {
 struct Share {
     running: usize,
     queued: usize,
+    /// When a place was given last; 0 = not since it was idle.
+    served: u64,
 }
 
 struct Waiter {
@@ -119,8 +123,8 @@ impl Gate {
             return Err(ExecutionError::TooLate { retry_after });
         }
         let (grant, granted) = oneshot::channel();
-        state.next += 1;
-        let number = state.next;
+        state.clock += 1;
+        let number = state.clock;
         state.callers.entry(owner.clone()).or_default().queued += 1;
         state.queue.push_back(Waiter { number, owner: owner.clone(), grant });
         Ok(Entry::Later(number, granted))
@@ -139,25 +143,21 @@ impl Gate {
 
     fn take(self: &Arc<Self>, state: &mut State, owner: &CallerId) -> Ticket {
         state.running += 1;
-        state.callers.entry(owner.clone()).or_default().running += 1;
+        state.clock += 1;
+        let served = state.clock;
+        let share = state.callers.entry(owner.clone()).or_default();
+        (share.running, share.served) = (share.running + 1, served);
         Ticket { gate: Arc::clone(self), owner: owner.clone(), since: Instant::now() }
     }
 
-    /// Gives free places to those in turn: of the callers below their bound the one with the fewest
-    /// runs, of its runs the oldest.
+    /// Gives free places to those whose turn it is.
     fn grant(self: &Arc<Self>) {
         loop {
             let mut state = self.lock();
             if state.running >= self.bounds.places {
                 return;
             }
-            let running = |owner: &CallerId| state.callers.get(owner).map_or(0, |s| s.running);
-            let candidates = state.queue.iter().enumerate();
-            let next = candidates
-                .map(|(at, waiter)| (running(&waiter.owner), at))
-                .filter(|(running, _)| *running < self.bounds.places_per_caller)
-                .min();
-            let Some((_, at)) = next else { return };
+            let Some(at) = self.next(&state) else { return };
             let Some(waiter) = state.queue.remove(at) else { return };
             leave_queue(&mut state, &waiter.owner);
             let ticket = self.take(&mut state, &waiter.owner);
@@ -165,6 +165,17 @@ impl Gate {
             // One who left in this very moment gives the ticket back, and the place with it.
             drop(waiter.grant.send(ticket));
         }
+    }
+
+    /// Where in the queue the next one stands: of the callers below their bound the one with the
+    /// fewest runs, among equals the one served longest ago, and of its runs the oldest.
+    fn next(&self, state: &State) -> Option<usize> {
+        let ranked = state.queue.iter().enumerate().filter_map(|(at, waiter)| {
+            let share = state.callers.get(&waiter.owner)?;
+            let may = share.running < self.bounds.places_per_caller;
+            may.then_some((share.running, share.served, at))
+        });
+        ranked.min().map(|(_, _, at)| at)
     }
 
     fn leave(self: &Arc<Self>, number: u64) {
@@ -279,6 +290,25 @@ mod tests {
         settle().await;
         assert_eq!(gate.counts(), (2, 9));
         a3.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+
+    #[tokio::test]
+    async fn a_caller_with_a_long_queue_does_not_keep_another_waiting() {
+        let gate = gate(1, 1, 64);
+        let first = gate.enter(&caller("greedy"), soon()).await.unwrap();
+        let mut greedy = Vec::new();
+        for _ in 0..5 {
+            greedy.push(waiting(&gate, "greedy"));
+            settle().await;
+        }
+        let modest = waiting(&gate, "modest");
+        settle().await;
+        drop(first);
+        let ticket = modest.await.unwrap().unwrap();
+        assert!(greedy.iter().all(|run| !run.is_finished()), "five of the greedy one came first");
+        drop(ticket);
+        drop(greedy.remove(0).await.unwrap().unwrap());
+        greedy.iter().for_each(tokio::task::JoinHandle::abort);
     }
 
     #[tokio::test]

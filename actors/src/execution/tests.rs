@@ -1,7 +1,9 @@
 //! The actor with real launchers: this test binary, started again.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::Duration;
 
 use ultimate_mcp_sandbox::spec::{Language, Limits, RunSpec, Status};
@@ -11,25 +13,35 @@ use super::*;
 use crate::fault::{Classify, Kind, Retry};
 use crate::testing::{caller, root, soon};
 
-/// A word among the arguments that no filter of ours matches: this process is to be the launcher.
-const AS_LAUNCHER: &str = "as-the-launcher";
+const LAUNCHER_TEST: &str = "execution::tests::a_launcher_whose_server_is_gone_leaves";
 
-/// What the launcher of the other tests does; started by them alone, on the main thread.
+/// Run with these words this binary runs that one test, on its main thread.
+fn words() -> Vec<String> {
+    let words = [LAUNCHER_TEST, "--exact", "--test-threads=1", "--nocapture", "-q"];
+    words.map(str::to_owned).to_vec()
+}
+
+/// Also what the launcher of the tests below does: started with [`words`] on a control socket it is one.
 #[test]
-fn becomes_the_launcher_when_asked() {
-    if !std::env::args().any(|word| word == AS_LAUNCHER) {
+fn a_launcher_whose_server_is_gone_leaves() {
+    let asked = std::env::args().any(|word| word == "--exact");
+    let stdin = std::fs::metadata("/proc/self/fd/0");
+    if asked && stdin.is_ok_and(|stdin| stdin.file_type().is_socket()) {
+        let control = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
+        ultimate_mcp_sandbox::launcher::main(control);
         return;
     }
-    let control = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
-    ultimate_mcp_sandbox::launcher::main(control);
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    let mut launcher = std::process::Command::new("/proc/self/exe");
+    launcher.args(words()).env_clear().stdin(OwnedFd::from(theirs));
+    let mut launcher = launcher.stdout(Stdio::null()).spawn().unwrap();
+    drop(ours);
+    assert!(launcher.wait().unwrap().success());
 }
 
 fn options() -> ExecutionOptions {
-    let name = "execution::tests::becomes_the_launcher_when_asked";
-    let words = [name, AS_LAUNCHER, "--exact", "--test-threads=1", "--nocapture", "-q"];
-    let program = PathBuf::from("/proc/self/exe");
     ExecutionOptions {
-        launcher: Some((program, words.map(str::to_owned).to_vec())),
+        launcher: Some((PathBuf::from("/proc/self/exe"), words())),
         allow_degraded: true,
         concurrency: 2,
         spares: 1,
