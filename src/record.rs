@@ -171,20 +171,39 @@ pub struct Open {
 }
 
 impl Open {
+    /// Records intent and outcome of a call that is already over and had no lasting effects; both durable
+    /// when this returns.
+    ///
+    /// # Errors
+    /// The audit is down: the answer must not be sent as if it were recorded.
+    pub async fn close_with_intent(self, outcome: Outcome, took: Duration) -> Result<(), ApiError> {
+        self.end(outcome, took, true).await
+    }
+
     /// Records the outcome; durable when this returns. It has a time of its own: the call's deadline
     /// may be what ended the call.
     ///
     /// # Errors
     /// The audit is down: the answer must not be sent as if it were recorded.
-    pub async fn close(mut self, outcome: Outcome, took: Duration) -> Result<(), ApiError> {
+    pub async fn close(self, outcome: Outcome, took: Duration) -> Result<(), ApiError> {
+        self.end(outcome, took, false).await
+    }
+
+    async fn end(
+        mut self,
+        outcome: Outcome,
+        took: Duration,
+        with_intent: bool,
+    ) -> Result<(), ApiError> {
         let Some(record) = self.record.take() else { return Ok(()) };
+        let intent = with_intent.then(|| record.event(Phase::Intent));
         let mut event = record.event(Phase::Outcome);
         event.success = Some(outcome.success);
         event.error_message = outcome.error;
         event.details.extend(outcome.details);
         event.duration_ms = Some(took.as_secs_f64() * 1e3);
         // In a task of its own: a client that goes away now must not take the outcome with it.
-        let recorded = actix_rt::spawn(append(record.audit, event)).await;
+        let recorded = actix_rt::spawn(append(record.audit, intent, event)).await;
         recorded.unwrap_or(false).then_some(()).ok_or_else(|| {
             let message = "the call ran but its outcome could not be recorded; effects are unknown";
             ApiError { retry: Retry::Unsafe, ..ApiError::new(Code::Unavailable, message) }
@@ -203,13 +222,18 @@ impl Drop for Open {
         let mut event = record.event(Phase::Outcome);
         event.success = Some(false);
         event.error_message = Some("the client went away; the work was cancelled".to_owned());
-        actix_rt::spawn(append(record.audit, event));
+        actix_rt::spawn(append(record.audit, None, event));
     }
 }
 
 /// Records an outcome whether or not anybody still waits for it; says whether it is durable.
-async fn append(audit: AuditHandle, event: NewEvent) -> bool {
-    match audit.append(event, Deadline::after(OUTCOME_MAX)).await {
+async fn append(audit: AuditHandle, intent: Option<NewEvent>, outcome: NewEvent) -> bool {
+    let deadline = Deadline::after(OUTCOME_MAX);
+    let recorded = match intent {
+        Some(intent) => audit.append_pair(intent, outcome, deadline).await,
+        None => audit.append(outcome, deadline).await,
+    };
+    match recorded {
         Ok(_) => true,
         Err(error) => {
             tracing::error!(

@@ -6,6 +6,8 @@
 //! verdict: an admitted call is an intent and an outcome, a refused one a single event.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Instant;
 
 use futures_util::FutureExt;
@@ -16,7 +18,7 @@ use crate::admission::Permit;
 use crate::auth::Caller;
 use crate::error::{ApiError, Code};
 use crate::origin::Origin;
-use crate::record::{Open, Record};
+use crate::record::Record;
 use crate::state::AppState;
 use crate::tools::{Effects, Tool, ToolCall, ToolOutput};
 
@@ -50,25 +52,36 @@ pub async fn tools_call(
     let started = Instant::now();
     // From here on the call owes an outcome, whoever drops this future and when.
     let open = record.open();
-    let run = async |open: Open| {
+    let work = async {
         let result = run(tool, &permit, arguments, deadline).await;
         state.metrics.tool_finished(descriptor.name, status(&result), started.elapsed());
-        open.close((&result).into(), started.elapsed()).await?;
         result
     };
     match descriptor.effects {
         // The intent must be durable before anything can happen.
         Effects::Durable => match record.intent(deadline).await {
-            Ok(()) => run(open).await,
+            Ok(()) => {
+                let result = work.await;
+                open.close((&result).into(), started.elapsed()).await.and(result)
+            }
             Err(unrecorded) => {
                 open.owes_nothing();
                 Err(unrecorded)
             }
         },
-        // Nothing can happen: intent and outcome may share one commit; both are awaited.
+        // Nothing can happen. A call that never waits is over before anybody could ask for its intent:
+        // both events go together. Any other is announced while it runs.
         Effects::None => {
-            let (intent, result) =
-                futures_util::join!(record.intent_in_company(deadline), run(open));
+            let mut work = pin!(work);
+            if let Poll::Ready(result) = futures_util::poll!(work.as_mut()) {
+                let recorded = open.close_with_intent((&result).into(), started.elapsed()).await;
+                return recorded.and(result);
+            }
+            let rest = async {
+                let result = work.await;
+                open.close((&result).into(), started.elapsed()).await.and(result)
+            };
+            let (intent, result) = futures_util::join!(record.intent_in_company(deadline), rest);
             intent.and(result)
         }
     }

@@ -1,7 +1,7 @@
 //! The tree: every actor, started in the order of its dependencies, drained in reverse.
 //!
 //! ```text
-//! root (rest_for_one; gives up by ending the process)
+//! root (one_for_one; gives up by ending the process)
 //! ├─ audit            everything depends on it
 //! ├─ authorization    publishes a snapshot of policy, roles and revocations
 //! ├─ cache            optional: the engine serves without it

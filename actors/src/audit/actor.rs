@@ -6,9 +6,8 @@
 //! Restarted: by its supervisor, on an arbiter of its own; it reopens the file and continues the chain.
 //!
 //! Group commit: an append joins the batch and is answered when the batch's transaction is durable. The
-//! batch closes when the mailbox is drained, so a lone event is committed at once, and events that
-//! arrive during a commit share the next one. No time bound is needed: callers wait for the commit, so
-//! the mailbox runs dry after `mailbox` messages at the latest.
+//! batch closes when the mailbox is drained and as many are waiting as shared the transaction before, or
+//! a millisecond later: a lone event is committed at once, and busy callers share their commits.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -32,6 +31,8 @@ use super::orphans::{self, OVERDUE};
 use super::prepared::Prepared;
 use super::store::Store;
 
+/// How long an event somebody waits for may wait for the company of the transaction before.
+const COMPANY_MAX: Duration = Duration::from_millis(1);
 /// How often overdue calls are looked for.
 const OVERDUE_PERIOD: Duration = Duration::from_secs(30);
 /// Most overdue calls closed at once: a pause of a few milliseconds.
@@ -66,6 +67,8 @@ pub(crate) struct Setup {
 #[derive(Message)]
 #[rtype(result = "Result<(), AuditError>")]
 pub(crate) struct Append {
+    /// Placed in the trail right before the event: the intent of a call that is already over.
+    pub before: Option<Prepared>,
     pub event: Prepared,
     /// Somebody waits: commit as soon as the mailbox is drained.
     pub urgent: bool,
@@ -86,7 +89,10 @@ type Reply = OneshotSender<Result<(), AuditError>>;
 struct Batch {
     events: Vec<Prepared>,
     replies: Vec<Option<Reply>>,
-    urgent: bool,
+    /// Events somebody waits for.
+    urgent: usize,
+    /// How many of those are worth waiting for: as many as shared the transaction before.
+    company: usize,
     committer: Option<Waker>,
 }
 
@@ -107,7 +113,7 @@ impl AuditActor {
     fn commit(&mut self) {
         let (mut events, mut replies) = {
             let mut batch = self.batch.borrow_mut();
-            batch.urgent = false;
+            batch.company = std::mem::take(&mut batch.urgent);
             (std::mem::take(&mut batch.events), std::mem::take(&mut batch.replies))
         };
         while !events.is_empty() {
@@ -223,10 +229,16 @@ pub(crate) struct Joining {
 impl MessageResponse<AuditActor, Append> for Joining {
     fn handle(self, _: &mut Context<AuditActor>, reply: Option<Reply>) {
         let mut batch = self.batch.borrow_mut();
-        let wake = batch.events.is_empty() || (self.message.urgent && !batch.urgent);
+        let first = batch.events.is_empty();
+        if let Some(before) = self.message.before {
+            batch.events.push(before);
+            batch.replies.push(None);
+        }
         batch.events.push(self.message.event);
         batch.replies.push(reply);
-        batch.urgent |= self.message.urgent;
+        batch.urgent += usize::from(self.message.urgent);
+        let wake =
+            first || (self.message.urgent && (batch.urgent == 1 || batch.urgent >= batch.company));
         if wake && let Some(committer) = &batch.committer {
             committer.wake_by_ref();
         }
@@ -236,8 +248,27 @@ impl MessageResponse<AuditActor, Append> for Joining {
 /// Polled whenever the mailbox has been drained: commits what was gathered.
 struct Committer {
     defer: Duration,
-    /// Runs while the batch holds only events that may wait for company.
-    patience: Option<Pin<Box<Sleep>>>,
+    /// Runs while the batch waits for company.
+    patience: Option<Patience>,
+}
+
+/// Why a batch waits, and how long.
+struct Patience {
+    urgent: bool,
+    over: Pin<Box<Sleep>>,
+}
+
+impl Committer {
+    /// How long this batch may wait for company; `None` when it is to be committed now.
+    fn patience(&self, batch: &Batch) -> Option<(bool, Duration)> {
+        match batch.urgent {
+            0 => Some((false, self.defer)),
+            // A transaction costs about as much as ten events: callers who shared the last one are
+            // likely to come again, and a lone caller (company of one) never waits.
+            urgent if urgent < batch.company => Some((true, COMPANY_MAX)),
+            _ => None,
+        }
+    }
 }
 
 impl ActorFuture<AuditActor> for Committer {
@@ -249,21 +280,25 @@ impl ActorFuture<AuditActor> for Committer {
         _: &mut Context<AuditActor>,
         task: &mut TaskContext<'_>,
     ) -> Poll<()> {
-        let (gathered, urgent) = {
+        let wait = {
             let mut batch = actor.batch.borrow_mut();
             if !batch.committer.as_ref().is_some_and(|waker| waker.will_wake(task.waker())) {
                 batch.committer = Some(task.waker().clone());
             }
-            (!batch.events.is_empty(), batch.urgent)
+            if batch.events.is_empty() {
+                self.patience = None;
+                return Poll::Pending;
+            }
+            self.patience(&batch)
         };
-        if !gathered {
-            self.patience = None;
-            return Poll::Pending;
-        }
-        if !urgent {
-            let defer = self.defer;
-            let patience = self.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(defer)));
-            if patience.as_mut().poll(task).is_pending() {
+        if let Some((urgent, span)) = wait {
+            // Somebody began to wait: the longer patience is over.
+            self.patience = self.patience.take().filter(|patience| patience.urgent == urgent);
+            let patience = self.patience.get_or_insert_with(|| Patience {
+                urgent,
+                over: Box::pin(tokio::time::sleep(span)),
+            });
+            if patience.over.as_mut().poll(task).is_pending() {
                 return Poll::Pending;
             }
         }

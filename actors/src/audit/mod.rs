@@ -145,6 +145,23 @@ impl AuditHandle {
         self.send(event, false, deadline).await
     }
 
+    /// Adds the intent and the outcome of a call that is already over, one right after the other, with
+    /// one message: for calls without lasting effects that never had to wait for anything.
+    ///
+    /// # Errors
+    /// As [`AuditHandle::append`]; neither is kept then.
+    pub async fn append_pair(
+        &self,
+        intent: NewEvent,
+        outcome: NewEvent,
+        deadline: Deadline,
+    ) -> Result<EventId, AuditError> {
+        let (before, event) = (Some(Prepared::new(&intent)), Prepared::new(&outcome));
+        let event_id = event.event_id;
+        self.through_drain.ask(Append { before, event, urgent: true }, deadline).await??;
+        Ok(event_id)
+    }
+
     /// Hands an event over without waiting for it to become durable: for what the engine notices about
     /// itself (supervision, breakers) in code that cannot wait. It is lost if the writer crashes with it
     /// in hand.
@@ -154,7 +171,7 @@ impl AuditHandle {
     pub fn record(&self, event: &NewEvent) -> Result<EventId, AuditError> {
         let prepared = Prepared::new(event);
         let event_id = prepared.event_id;
-        self.through_drain.tell(Append { event: prepared, urgent: false })?;
+        self.through_drain.tell(Append { before: None, event: prepared, urgent: false })?;
         Ok(event_id)
     }
 
@@ -197,7 +214,7 @@ impl AuditHandle {
             Phase::Outcome => &self.through_drain,
             Phase::Intent | Phase::Single => &self.child,
         };
-        child.ask(Append { event: prepared, urgent }, deadline).await??;
+        child.ask(Append { before: None, event: prepared, urgent }, deadline).await??;
         Ok(event_id)
     }
 }
