@@ -39,4 +39,4 @@ bench: setup-run
 	cargo run --release --quiet --features bench --example bench
 
 clean:
-	rm -rf $(cache)
+	rm -rf "$(cache)/target" "$(cache)/tools" "$(cache)/client-python" "$(cache)/client-node" "$(cache)"/.done-*

@@ -17,8 +17,8 @@ use actix_web::{App, HttpResponse, HttpServer, web};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const CONNECTIONS: usize = 16;
-const CALLS: usize = 20_000;
+const CONNECTIONS: usize = 64;
+const CALLS: usize = 32_000;
 const RUNS: usize = 60;
 const BENCH_ROLE: &str = r#"
 [roles.bench]
@@ -182,6 +182,7 @@ async fn bench() {
     )
     .unwrap();
     serve.env("ULTIMATE_MCP__HTTP__PORT", "0").env("ULTIMATE_MCP__POLICY_FILE", &policy);
+    serve.env("ULTIMATE_MCP__ADMISSION__RUNNING_PER_CALLER_MAX", "1000");
     let server = start(serve, true);
     let token = Command::new(&binary)
         .env("ULTIMATE_MCP__POLICY_FILE", &policy)

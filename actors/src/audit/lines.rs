@@ -7,8 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
 use super::chain::Hash;
-use super::event::{Body, Phase};
+use super::event::Phase;
 use super::options::Lines;
 use super::prepared::{Prepared, hex};
 use super::query::rfc3339;
@@ -61,12 +64,25 @@ impl LineWriter {
     }
 }
 
+/// What a line shows of [`Body`](super::event::Body); details stay the text they are.
+#[derive(Default, Deserialize)]
+struct Shown<'a> {
+    action: String,
+    resource: Option<String>,
+    ip_address: Option<String>,
+    user_agent: Option<String>,
+    request_id: Option<String>,
+    session_id: Option<String>,
+    duration_ms: Option<f64>,
+    error_message: Option<String>,
+    trace_id: Option<String>,
+    #[serde(borrow)]
+    details: Option<&'a RawValue>,
+}
+
 pub(crate) fn write_line(event: &Prepared, seq: i64, hash: &Hash) {
-    let body: Body = serde_json::from_str(&event.body).unwrap_or_default();
-    let details = match body.details.is_empty() {
-        true => None,
-        false => serde_json::to_string(&body.details).ok(),
-    };
+    let body: Shown<'_> = serde_json::from_str(&event.body).unwrap_or_default();
+    let details = body.details.map(RawValue::get).filter(|text| *text != "{}");
     let outcome = match event.success {
         Some(true) => "success",
         Some(false) => "failure",

@@ -31,7 +31,7 @@ pub struct ExecutionOptions {
     /// Run code where limits are best effort only (no rights over control groups); every result then
     /// says so. Where namespaces are missing nothing runs in any case.
     pub allow_degraded: bool,
-    /// Directory of operator tools (`make tools`), seen read-only as `/opt/tools`. "" = none.
+    /// Directory of operator tools (`deploy/setup.sh`), seen read-only as `/opt/tools`. "" = none.
     pub tools_dir: PathBuf,
     /// First uid on the host for payloads, two for each place; must be free of people and services.
     pub uid_base: u32,

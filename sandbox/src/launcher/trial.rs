@@ -74,7 +74,7 @@ pub(super) fn prepare(options: &LauncherOptions) -> Trial {
     let tools = options.tools_dir.as_ref().filter(|path| path.is_dir());
     if let Some(path) = &options.tools_dir {
         let detail = path.display().to_string();
-        let remedy = "make the directory (make tools) or leave cell.tools_dir empty";
+        let remedy = "make the directory (deploy/setup.sh run) or leave cell.tools_dir empty";
         items.push(item("operator tools", tools.is_some(), false, &detail, remedy));
     }
     let mut identities = Identities::Own;
