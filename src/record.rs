@@ -94,9 +94,25 @@ impl Record {
     ///
     /// # Errors
     /// The audit is down or overloaded: then the call must not run.
-    pub async fn intent(&self, deadline: Deadline) -> Result<(), ApiError> {
+    async fn intent(&self, deadline: Deadline) -> Result<(), ApiError> {
         self.audit.append(self.event(Phase::Intent), deadline).await?;
         Ok(())
+    }
+
+    /// Records the intent and hands out the guard that owes the outcome. The guard exists before the
+    /// intent is on its way, so that a client who leaves in between cannot leave an intent alone.
+    ///
+    /// # Errors
+    /// As [`Record::intent`]; nothing is owed then.
+    pub async fn begin(&self, deadline: Deadline) -> Result<Open, ApiError> {
+        let open = self.open();
+        match self.intent(deadline).await {
+            Ok(()) => Ok(open),
+            Err(unrecorded) => {
+                open.owes_nothing();
+                Err(unrecorded)
+            }
+        }
     }
 
     /// The same for a call without lasting effects, whose outcome is awaited together with it: it may
@@ -211,7 +227,7 @@ impl Open {
     }
 
     /// Nothing happened after all: the intent could not be recorded, so the call was not run.
-    pub fn owes_nothing(mut self) {
+    fn owes_nothing(mut self) {
         self.record = None;
     }
 }

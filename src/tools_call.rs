@@ -50,8 +50,6 @@ pub async fn tools_call(
     let record = record.kind(descriptor.event_type);
 
     let started = Instant::now();
-    // From here on the call owes an outcome, whoever drops this future and when.
-    let open = record.open();
     let work = async {
         let result = run(tool, &permit, arguments, deadline).await;
         state.metrics.tool_finished(descriptor.name, status(&result), started.elapsed());
@@ -59,19 +57,15 @@ pub async fn tools_call(
     };
     match descriptor.effects {
         // The intent must be durable before anything can happen.
-        Effects::Durable => match record.intent(deadline).await {
-            Ok(()) => {
-                let result = work.await;
-                open.close((&result).into(), started.elapsed()).await.and(result)
-            }
-            Err(unrecorded) => {
-                open.owes_nothing();
-                Err(unrecorded)
-            }
-        },
+        Effects::Durable => {
+            let open = record.begin(deadline).await?;
+            let result = work.await;
+            open.close((&result).into(), started.elapsed()).await.and(result)
+        }
         // Nothing can happen. A call that never waits is over before anybody could ask for its intent:
         // both events go together. Any other is announced while it runs.
         Effects::None => {
+            let open = record.open();
             let mut work = pin!(work);
             if let Poll::Ready(result) = futures_util::poll!(work.as_mut()) {
                 let recorded = open.close_with_intent((&result).into(), started.elapsed()).await;

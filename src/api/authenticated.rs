@@ -95,8 +95,7 @@ impl Authenticated {
         let audit = &self.state.engine.audit;
         let record =
             Record::of_action(audit, &self.caller, &self.origin, action, kind).on(resource);
-        record.intent(deadline).await?;
-        let open = record.open();
+        let open = record.begin(deadline).await?;
         let started = Instant::now();
         let result = work(deadline).await;
         let outcome = match &result {

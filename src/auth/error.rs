@@ -107,11 +107,6 @@ impl AuthError {
             _ => "the token is not valid here; get one from this server or its issuer".to_owned(),
         }
     }
-
-    /// Whether the request carried credentials at all; decides `error=` of the challenge.
-    pub fn presented(&self) -> bool {
-        !matches!(self, Self::Missing | Self::WrongScheme)
-    }
 }
 
 impl From<AuthError> for ApiError {

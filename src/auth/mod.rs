@@ -6,7 +6,6 @@
 mod authenticator;
 mod bearer;
 mod caller;
-pub mod challenge;
 mod claims;
 mod error;
 mod issue;

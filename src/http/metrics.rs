@@ -1,17 +1,14 @@
-//! RED metrics of the HTTP border, and the `/metrics` answer.
+//! RED metrics of the HTTP border.
 //!
 //! Labels are bounded: methods from a fixed list, routes as registered (never the path), status codes.
 
 use std::time::Duration;
 
-use actix_web::HttpResponse;
 use actix_web::http::Method;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
 use opentelemetry::{KeyValue, global};
 
-use super::reply::error_response;
-use crate::error::{ApiError, Code};
-use crate::telemetry::{METER_NAME, Metrics};
+use crate::telemetry::METER_NAME;
 
 /// Bucket bounds of the duration, in seconds.
 const BOUNDS_SECONDS: [f64; 14] =
@@ -81,25 +78,12 @@ pub fn method_label(method: &Method) -> &'static str {
     }
 }
 
-/// All instruments of the process as Prometheus text (exposition format 0.0.4).
-pub fn scrape(metrics: &Metrics) -> HttpResponse {
-    match metrics.render() {
-        Ok(text) => {
-            HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text)
-        }
-        Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "metrics not encodable");
-            let error = ApiError::new(Code::Internal, "the metrics could not be encoded");
-            error_response(&error)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use opentelemetry::metrics::MeterProvider;
 
     use super::*;
+    use crate::telemetry::Metrics;
 
     #[test]
     fn an_answer_is_scraped_by_method_route_and_status() {
