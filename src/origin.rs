@@ -40,7 +40,7 @@ impl Transport {
 pub struct Origin {
     /// The request, as in `X-Request-Id`.
     pub request_id: RequestId,
-    /// The peer's address; `None` when the transport has none.
+    /// The client's address, as far as it can be trusted; `None` when the transport has none.
     pub ip: Option<IpAddr>,
     /// The client's own description of itself, cut to 256 characters without control characters.
     pub user_agent: Option<Arc<str>>,
@@ -62,7 +62,7 @@ impl Origin {
             .map(|value| printable(&String::from_utf8_lossy(value.as_bytes())));
         Self {
             request_id: context.request_id,
-            ip: request.peer_addr().map(|address| address.ip()),
+            ip: context.client_ip,
             user_agent,
             session_id: None,
             trace: context.trace,

@@ -1,6 +1,7 @@
 //! What every request works on: the engine's handles and the face's own decisions. No business state.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use serde::Serialize;
 use ultimate_mcp_actors::audit::{EventType, NewEvent};
 use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::engine::Engine;
+use ultimate_mcp_actors::node::NodeId;
 use ultimate_mcp_actors::supervision::ChildState;
 
 use crate::admission::Admission;
@@ -41,6 +43,10 @@ pub struct AppState {
     pub artifacts: ArtifactStore,
     /// Counters and histograms of tools.
     pub metrics: Instruments,
+    /// Which node this is.
+    pub node: NodeId,
+    /// Set once, when the process was told to stop: load balancers are to look away.
+    leaving: AtomicBool,
     call_max: Duration,
     token_ttl_seconds_max: u64,
     all_tools: ToolList,
@@ -51,6 +57,8 @@ pub struct AppState {
 /// Whether the engine can serve, and what its parts say.
 #[derive(Serialize)]
 pub struct Readiness {
+    /// Which node this is.
+    pub node: NodeId,
     /// `ready`, `degraded` or `unavailable`.
     pub status: &'static str,
     /// Each part: its state, and why when it is not well.
@@ -88,6 +96,7 @@ impl AppState {
         admission: Admission,
         artifacts: ArtifactStore,
         metrics: Instruments,
+        node: NodeId,
         config: &Config,
     ) -> Result<Self, InvalidTool> {
         Ok(Self {
@@ -98,6 +107,8 @@ impl AppState {
             admission,
             artifacts,
             metrics,
+            node,
+            leaving: AtomicBool::new(false),
             call_max: Duration::from_secs(config.http.request_timeout_seconds),
             token_ttl_seconds_max: config.auth.token_ttl_seconds_max,
             lists: Mutex::new(HashMap::new()),
@@ -169,6 +180,11 @@ impl AppState {
         list
     }
 
+    /// From now on `/ready` says `unavailable`, while requests that still come are served.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+    }
+
     /// Asks nobody: reads the tree and what the cell found when it started.
     pub fn readiness(&self) -> Readiness {
         let tree = self.engine.tree.snapshot();
@@ -188,12 +204,13 @@ impl AppState {
             .collect();
         dependencies.push(self.cell());
         let worst = |status| dependencies.iter().any(|d| d.status == status);
-        let status = match (tree.can_serve(), worst("unavailable") || worst("degraded")) {
+        let can_serve = tree.can_serve() && !self.leaving.load(Ordering::Relaxed);
+        let status = match (can_serve, worst("unavailable") || worst("degraded")) {
             (false, _) => "unavailable",
             (true, true) => "degraded",
             (true, false) => "ready",
         };
-        Readiness { status, dependencies }
+        Readiness { node: self.node.clone(), status, dependencies }
     }
 
     fn cell(&self) -> Dependency {

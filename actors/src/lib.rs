@@ -13,6 +13,8 @@ pub mod execution;
 pub mod fault;
 pub mod graph;
 pub mod ids;
+pub mod network;
+pub mod node;
 pub mod resilience;
 pub mod sessions;
 pub mod supervision;

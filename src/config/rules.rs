@@ -145,6 +145,7 @@ fn parts(config: &Config, findings: &mut Findings) {
         ("audit", config.audit.mistakes()),
         ("authorization", config.authorization.mistakes()),
         ("sessions", config.sessions.mistakes()),
+        ("node", config.node.mistakes()),
         ("cache", config.cache.mistakes()),
         ("cell", config.cell.mistakes()),
         ("graph", config.graph.mistakes()),

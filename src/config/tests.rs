@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use ultimate_mcp_actors::authorization::DEFAULT_POLICY;
+
 use super::*;
 use crate::tools::artifacts::ArtifactOptions;
 
@@ -229,6 +231,7 @@ fn the_defaults_of_base_toml_are_those_of_the_parts_they_set() {
     assert_eq!(config.audit, AuditOptions::default());
     assert_eq!(config.authorization, AuthorizationOptions::default());
     assert_eq!(config.sessions, SessionsOptions::default());
+    assert_eq!(config.node, NodeOptions::default());
     assert_eq!(config.cache, CacheOptions::default());
     assert_eq!(config.graph, GraphOptions::default());
     assert_eq!(config.cell, ExecutionOptions::default());
@@ -236,6 +239,19 @@ fn the_defaults_of_base_toml_are_those_of_the_parts_they_set() {
     assert_eq!(format!("{artifacts:?}"), format!("{default:?}"));
     assert_eq!(config.telemetry, TelemetryOptions::default());
     assert_eq!(config.supervision, SupervisionOptions::default());
+}
+
+#[test]
+fn nodes_with_the_same_settings_have_the_same_version_wherever_they_run() {
+    let version = |pairs: &[(&str, &str)]| load(&env(pairs)).unwrap().version().unwrap();
+    let one = version(&[("ULTIMATE_MCP__HTTP__PORT", "1"), ("ULTIMATE_MCP__NODE__ID", "a")]);
+    let two = version(&[("ULTIMATE_MCP__HTTP__PORT", "2"), ("ULTIMATE_MCP__NODE__ID", "b")]);
+    assert_eq!(one, two);
+    assert_ne!(one, version(&[("ULTIMATE_MCP__SESSIONS__IDLE_SECONDS", "60")]));
+    let policy = DEFAULT_POLICY.replace("calls_per_minute", "calls_per_minute ");
+    let files = Files::new(&[("policy.toml", &policy)]);
+    let path = files.1[0].display().to_string();
+    assert_ne!(one, version(&[("ULTIMATE_MCP__POLICY_FILE", &path)]));
 }
 
 #[test]

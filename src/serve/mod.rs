@@ -1,7 +1,7 @@
 //! `ultimate-mcp serve`: starts the engine and the server, waits, drains.
 //!
 //! Order: directories and keys → telemetry → engine → routes → listen → say where. Ends on SIGTERM and
-//! SIGINT with 0 after a drain, and with a failure when the root supervisor gave up.
+//! SIGINT with 0 after a goodbye (`http.lame_duck_seconds`) and a drain, and with a failure when the root supervisor gave up.
 
 mod banner;
 mod files;
@@ -67,7 +67,7 @@ pub enum ServeError {
 pub fn serve(loaded: Loaded) -> Result<(), ServeError> {
     let config = Arc::new(loaded.config);
     let files = DataFiles::prepare(&config)?;
-    let telemetry = telemetry::init(&config.telemetry)?;
+    let telemetry = telemetry::init(&config.telemetry, files.node.as_str())?;
     install_panic_hook();
     let served = actix_rt::System::new().block_on(run(config, files, telemetry.metrics.clone()));
     // Dropped last: flushes the log.
@@ -91,6 +91,9 @@ async fn run(
     let serving = actix_rt::spawn(bound.server);
 
     let ended = wait(exit).await?;
+    if ended.is_none() {
+        leave(&state, Duration::from_secs(config.http.lame_duck_seconds)).await?;
+    }
     let deadline = Deadline::after(Duration::from_secs(config.http.drain_seconds));
     tracing::info!(drain_seconds = config.http.drain_seconds, "draining");
     // Stops accepting, lets open requests finish, within `http.drain_seconds`.
@@ -106,6 +109,24 @@ async fn run(
             Err(ServeError::GaveUp { child: child.to_string(), text: text.to_string() })
         }
     }
+}
+
+/// Says goodbye to load balancers and serves on until they have looked away. A second signal cuts it
+/// short.
+async fn leave(state: &AppState, span: Duration) -> Result<(), ServeError> {
+    state.leave();
+    if span.is_zero() {
+        return Ok(());
+    }
+    tracing::info!(lame_duck_seconds = span.as_secs(), "leaving");
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
+    tokio::select! {
+        () = tokio::time::sleep(span) => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
 }
 
 /// Waits for a signal (`None`) or the end of the tree.

@@ -93,9 +93,18 @@ pub(super) fn state(
     let registry = Registry::standard(parts).map_err(ServeError::Tools)?;
     let authenticator = Authenticator::new(config.auth.clone(), files.keys.clone());
     let admission = Admission::new(engine.authorization.clone(), config.admission);
-    let state =
-        AppState::new(engine, registry, authenticator, admission, artifacts, instruments, config)
-            .map_err(|error| ServeError::Tools(error.to_string()))?;
+    let node = files.node.clone();
+    let state = AppState::new(
+        engine,
+        registry,
+        authenticator,
+        admission,
+        artifacts,
+        instruments,
+        node,
+        config,
+    )
+    .map_err(|error| ServeError::Tools(error.to_string()))?;
     Ok(Arc::new(state))
 }
 
