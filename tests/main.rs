@@ -16,6 +16,8 @@ mod input;
 mod mcp_clients;
 #[path = "it/roles.rs"]
 mod roles;
+#[path = "it/sandboxes.rs"]
+mod sandboxes;
 #[path = "it/security.rs"]
 mod security;
 #[path = "it/start.rs"]

@@ -7,7 +7,8 @@
 //! ├─ cache            optional: the engine serves without it
 //! ├─ graph            embedded store
 //! ├─ sessions-N       shards
-//! └─ execution        queue and link to the launcher of the cell
+//! ├─ execution        queue and link to the launcher of the cell
+//! └─ sandboxes        interpreters that stay between calls, on that launcher
 //! ```
 //! Called by the face's `serve`. Refuses to start without its stores: a server that cannot record must
 //! not answer.
@@ -20,6 +21,8 @@ use crate::cache::{CacheHandle, CacheOptions};
 use crate::deadline::Deadline;
 use crate::execution::{ExecutionError, ExecutionHandle, ExecutionOptions};
 use crate::graph::{GraphError, GraphHandle, GraphOptions};
+use crate::node::NodeId;
+use crate::sandboxes::{SandboxesError, SandboxesHandle, SandboxesOptions};
 use crate::sessions::{SessionsError, SessionsHandle, SessionsOptions};
 use crate::supervision::{
     DrainReport, ExitSignal, Observer, SpawnError, SupervisionOptions, Supervisor, TreeHandle,
@@ -54,6 +57,10 @@ pub struct EngineOptions {
     pub sessions: SessionsOptions,
     /// `[cell]`.
     pub cell: ExecutionOptions,
+    /// `[sandboxes]`.
+    pub sandboxes: SandboxesOptions,
+    /// Which node this is; stands in the handles of what lives here only.
+    pub node: NodeId,
 }
 
 /// Why the engine did not start.
@@ -77,6 +84,9 @@ pub enum StartError {
     /// The cell.
     #[error("the cell did not start: {0}")]
     Execution(#[from] ExecutionError),
+    /// Sandboxes that stay.
+    #[error("sandboxes did not start: {0}")]
+    Sandboxes(#[from] SandboxesError),
 }
 
 /// The running engine: one handle per actor. Cheap to clone.
@@ -94,6 +104,8 @@ pub struct Engine {
     pub sessions: SessionsHandle,
     /// The cell.
     pub execution: ExecutionHandle,
+    /// Sandboxes that stay.
+    pub sandboxes: SandboxesHandle,
     /// The tree, for operators.
     pub tree: TreeHandle,
     root: Supervisor,
@@ -123,9 +135,15 @@ impl Engine {
         let cache = CacheHandle::start(&root, options.cache).await?;
         let graph = GraphHandle::start(&root, &data.join(GRAPH_FILE), options.graph).await?;
         let sessions = SessionsHandle::start(&root, options.sessions).await?;
-        let execution = ExecutionHandle::start(&root, options.cell).await?;
+        let cell = ExecutionOptions { sandboxes_max: options.sandboxes.total_max, ..options.cell };
+        let execution = ExecutionHandle::start(&root, cell).await?;
+        let on_cell = execution.clone();
+        let sandboxes =
+            SandboxesHandle::start(&root, options.sandboxes, options.node, on_cell).await?;
         let tree = root.tree();
-        Ok((Self { audit, authorization, cache, graph, sessions, execution, tree, root }, exit))
+        let engine =
+            Self { audit, authorization, cache, graph, sessions, execution, sandboxes, tree, root };
+        Ok((engine, exit))
     }
 
     /// Lets every actor answer what it accepted, last started first, and ends the tree.

@@ -16,6 +16,7 @@ pub mod ids;
 pub mod network;
 pub mod node;
 pub mod resilience;
+pub mod sandboxes;
 pub mod sessions;
 pub mod supervision;
 #[cfg(test)]

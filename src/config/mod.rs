@@ -25,6 +25,7 @@ use ultimate_mcp_actors::cache::CacheOptions;
 use ultimate_mcp_actors::execution::ExecutionOptions;
 use ultimate_mcp_actors::graph::GraphOptions;
 use ultimate_mcp_actors::node::NodeOptions;
+use ultimate_mcp_actors::sandboxes::SandboxesOptions;
 use ultimate_mcp_actors::sessions::SessionsOptions;
 use ultimate_mcp_actors::supervision::SupervisionOptions;
 
@@ -58,6 +59,8 @@ pub struct Config {
     pub admission: AdmissionOptions,
     /// Runs in the cell.
     pub cell: ExecutionOptions,
+    /// Sandboxes that stay between calls.
+    pub sandboxes: SandboxesOptions,
     /// The knowledge graph.
     pub graph: GraphOptions,
     /// Tools.

@@ -19,7 +19,7 @@ use crate::tools::{Registry, ToolParts};
 
 /// Instructions that `server/discover` and `initialize` give to models.
 const INSTRUCTIONS: &str = "Runs Python, JavaScript and Bash in an isolated cell without network \
-(execute_code, run_tests), lints and generates code, and keeps a knowledge graph (graph_upsert, \
+(execute_code, run_tests; sandbox_create and sandbox_execute keep variables between calls), lints and generates code, and keeps a knowledge graph (graph_upsert, \
 graph_query in read-only Cypher, graph_delete). Files left in out/ come back as artifacts. \
 A result with isError says what to change.";
 
@@ -69,6 +69,8 @@ pub(super) fn engine_options(config: &Config, files: &DataFiles) -> EngineOption
         graph: config.graph.clone(),
         sessions: config.sessions.clone(),
         cell: config.cell.clone(),
+        sandboxes: config.sandboxes.clone(),
+        node: files.node.clone(),
     }
 }
 
@@ -81,10 +83,12 @@ pub(super) fn state(
     let instruments = Instruments::new(metrics);
     instruments.observe_tree(engine.tree.clone());
     instruments.observe_cell(&engine.execution);
+    instruments.observe_sandboxes(&engine.sandboxes);
     let artifacts = ArtifactStore::open_in(&files.dir, config.tools.artifacts.clone())
         .map_err(|error| ServeError::Tools(error.to_string()))?;
     let parts = ToolParts {
         execution: engine.execution.clone(),
+        sandboxes: engine.sandboxes.clone(),
         graph: engine.graph.clone(),
         cache: engine.cache.clone(),
         artifacts: artifacts.clone(),
