@@ -135,12 +135,12 @@ async fn closed_pipes_and_lost_drivers_end_the_sandbox_with_its_name() {
         assert!(report.ended.is_some(), "{attack}: {report:?}");
         assert!(began.elapsed() < Duration::from_secs(6), "{attack}: {:?}", began.elapsed());
     }
-    // The question pipe closed: the answer still comes, the next question finds nobody.
+    // The question pipe closed: the interpreter ends with this step or before the next.
     let session = open(&link).await;
-    assert_eq!(step(&session, "import os; os.close(3)").await.status, Status::Ok);
-    assert!(
-        try_step(&session, "1", Duration::from_millis(300)).await.is_ok_and(|r| r.ended.is_some())
-    );
+    if step(&session, "import os; os.close(3)").await.ended.is_none() {
+        let next = try_step(&session, "1", Duration::from_millis(300)).await;
+        assert!(next.is_ok_and(|report| report.ended.is_some()));
+    }
     unharmed(&neighbour).await;
 }
 
