@@ -5,6 +5,7 @@ use std::time::Duration;
 use deadpool_redis::redis::{self, ErrorKind, ServerErrorKind};
 
 use crate::fault::{Classify, Kind, Retry};
+use crate::resilience::{CallError, Class, Failure};
 
 /// Why Redis did not answer as wanted.
 #[derive(Debug, thiserror::Error)]
@@ -94,9 +95,32 @@ impl RedisError {
         }
     }
 
-    /// Whether Redis itself is in trouble, rather than this command wrong or this caller late.
+    /// Whether Redis did not serve, rather than this command being wrong.
     pub fn is_outage(&self) -> bool {
-        !matches!(self, Self::Options(_) | Self::Command(_) | Self::Reply(_) | Self::Deadline)
+        !matches!(self, Self::Options(_) | Self::Command(_) | Self::Reply(_))
+    }
+}
+
+impl Failure for RedisError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Away(_) | Self::Busy(_) | Self::Credentials(_) | Self::NotAsked { .. } => {
+                Class::Transient
+            }
+            Self::Unknown(_) | Self::Deadline => Class::Unknown,
+            Self::Options(_) | Self::Command(_) | Self::Reply(_) => Class::Permanent,
+        }
+    }
+}
+
+impl From<CallError<RedisError>> for RedisError {
+    fn from(error: CallError<RedisError>) -> Self {
+        match error {
+            CallError::Open { retry_after, .. } => Self::NotAsked { retry_after },
+            CallError::Full { .. } => Self::NotAsked { retry_after: Duration::from_secs(1) },
+            CallError::Deadline { .. } => Self::Deadline,
+            CallError::Failed(error) => error,
+        }
     }
 }
 

@@ -34,6 +34,7 @@ use self::connect::Connector;
 use self::link::Link;
 use self::watch::Standing;
 use crate::deadline::Deadline;
+use crate::resilience::{BreakerObserver, BreakerState, Dependency, DependencySnapshot};
 
 pub use self::error::RedisError;
 pub use self::options::{Password, RedisMode, RedisOptions};
@@ -51,6 +52,7 @@ struct Inner {
     options: RedisOptions,
     connector: Arc<Connector>,
     slots: Vec<Slot>,
+    dependency: Dependency,
     standing: state::Receiver<Standing>,
     /// A connection turned out to be of no use.
     trouble: Notify,
@@ -73,7 +75,7 @@ impl RedisClient {
     ///
     /// # Errors
     /// Options that no server could satisfy; an absent server or a wrong password is not among them.
-    pub fn new(options: RedisOptions) -> Result<Self, RedisError> {
+    pub fn new(options: RedisOptions, observer: BreakerObserver) -> Result<Self, RedisError> {
         if let Some(mistake) = options.mistakes().into_iter().next() {
             return Err(RedisError::Options(format!("{}: {}", mistake.key, mistake.message)));
         }
@@ -84,7 +86,8 @@ impl RedisClient {
         let slots = (0..options.pool_max).map(|_| Slot::default()).collect();
         let (sender, standing) = state::channel(Standing::unknown());
         let trouble = Notify::new();
-        let inner = Arc::new(Inner { options, connector, slots, standing, trouble });
+        let dependency = Dependency::new("redis", options.resilience.clone(), observer);
+        let inner = Arc::new(Inner { options, connector, slots, dependency, standing, trouble });
         tokio::spawn(watch::watch(Arc::downgrade(&inner), sender));
         Ok(Self { inner })
     }
@@ -203,7 +206,13 @@ impl RedisClient {
             up: standing.up,
             reason: standing.reason,
             for_seconds: standing.since.elapsed().as_secs_f64(),
+            dependency: self.inner.dependency.snapshot(),
         }
+    }
+
+    /// Breaker, retries and places, as they are now.
+    pub fn snapshot(&self) -> DependencySnapshot {
+        self.inner.dependency.snapshot()
     }
 
     /// Resolves when it answers.
@@ -239,13 +248,11 @@ impl Inner {
     async fn guarded<T, F: Future<Output = Result<T, RedisError>>>(
         &self,
         deadline: Deadline,
-        _repeatable: bool,
-        mut operation: impl FnMut() -> F,
+        repeatable: bool,
+        operation: impl FnMut() -> F,
     ) -> Result<T, RedisError> {
-        match tokio::time::timeout_at(deadline.instant(), operation()).await {
-            Ok(result) => result,
-            Err(_elapsed) => Err(RedisError::Deadline),
-        }
+        let answer = self.dependency.call(deadline, repeatable, operation).await;
+        answer.map_err(RedisError::from)
     }
 
     async fn once(&self, command: &Cmd) -> Result<redis::Value, RedisError> {
@@ -292,11 +299,17 @@ impl Inner {
         Ok((slot, link))
     }
 
+    /// Asks past the breaker, to know the reason; then helps the breaker to close.
     async fn probe(&self) -> Result<(), RedisError> {
-        let bound = Duration::from_millis(self.options.connect_timeout_ms) * 2;
+        let bound = Duration::from_millis(self.options.connect_timeout_ms).saturating_mul(2);
         let deadline = Deadline::after(bound.saturating_add(self.command_timeout()));
         let ping = cmd("PING");
-        self.guarded(deadline, true, || self.once(&ping)).await.map(drop)
+        let asked = tokio::time::timeout_at(deadline.instant(), self.once(&ping)).await;
+        asked.unwrap_or(Err(RedisError::Deadline))?;
+        if self.dependency.breaker().state() != BreakerState::Closed {
+            let _ = self.guarded(deadline, true, || self.once(&ping)).await;
+        }
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@ use deadpool_redis::redis::{ConnectionAddr, IntoConnectionInfo};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::bounds::mistakes;
+use crate::resilience::{BreakerOptions, DependencyOptions, RetryOptions};
 use crate::supervision::InvalidOption;
 
 /// Most addresses one installation names.
@@ -84,6 +85,8 @@ pub struct RedisOptions {
     pub command_timeout_ms: u64,
     /// Every key begins with it, so that installations can share a server.
     pub key_prefix: String,
+    /// Breaker, retries, places.
+    pub resilience: DependencyOptions,
 }
 
 impl Default for RedisOptions {
@@ -101,7 +104,25 @@ impl Default for RedisOptions {
             connect_timeout_ms: 1000,
             command_timeout_ms: 500,
             key_prefix: "ump:".to_owned(),
+            resilience: guard(),
         }
+    }
+}
+
+/// Quicker in every respect than for a database: callers have another way to go on.
+fn guard() -> DependencyOptions {
+    DependencyOptions {
+        concurrent_max: 1024,
+        wait_ms: 200,
+        attempt_timeout_ms: 2000,
+        retry: RetryOptions { attempts_max: 2, initial_ms: 10, max_ms: 100, ..Default::default() },
+        breaker: BreakerOptions {
+            window_seconds: 10,
+            slow_ms: 400,
+            open_initial_ms: 200,
+            open_max_ms: 1000,
+            ..Default::default()
+        },
     }
 }
 
@@ -119,6 +140,10 @@ impl RedisOptions {
             ("connect_timeout_ms", self.connect_timeout_ms, 10..=60_000),
             ("command_timeout_ms", self.command_timeout_ms, 10..=60_000),
         ]);
+        all.extend(self.resilience.mistakes().into_iter().map(|mistake| InvalidOption {
+            key: format!("resilience.{}", mistake.key),
+            ..mistake
+        }));
         let mut wrong = |key: &str, message: &str| {
             all.push(InvalidOption { key: key.to_owned(), message: message.to_owned() });
         };

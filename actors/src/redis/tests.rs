@@ -12,8 +12,12 @@ fn options(urls: Vec<String>) -> RedisOptions {
     RedisOptions { urls, command_timeout_ms: 300, connect_timeout_ms: 500, ..Default::default() }
 }
 
+fn client(options: RedisOptions) -> RedisClient {
+    RedisClient::new(options, Arc::new(|_: &str, _| {})).unwrap()
+}
+
 fn single(redis: &Redis) -> RedisClient {
-    RedisClient::new(options(vec![redis.url()])).unwrap()
+    client(options(vec![redis.url()]))
 }
 
 async fn set(client: &RedisClient, key: &str, value: &str) -> Result<(), RedisError> {
@@ -78,7 +82,7 @@ async fn a_wrong_password_is_told_apart_and_a_right_one_lets_in() {
     let redis = Redis::start_with(&["--requirepass", "right"]);
     let with = |password: &str| {
         let password = Password::from(password);
-        RedisClient::new(RedisOptions { password, ..options(vec![redis.url()]) }).unwrap()
+        client(RedisOptions { password, ..options(vec![redis.url()]) })
     };
     for wrong in ["", "wrong"] {
         let error = set(&with(wrong), "a", "1").await.unwrap_err();
@@ -110,6 +114,13 @@ async fn no_call_hangs_on_a_stopped_server_and_it_is_used_again_when_it_goes_on(
         assert!(get(&client, "a").await.unwrap_err().is_outage());
         assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
     }
+    // By now it is not asked any more, and that costs next to nothing.
+    let asked = Instant::now();
+    for _ in 0..100 {
+        let error = get(&client, "a").await.unwrap_err();
+        assert!(error.is_outage(), "{error:?}");
+    }
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
     redis.resume();
     recovers(&client).await;
 }
@@ -119,7 +130,7 @@ async fn no_call_hangs_on_a_connection_that_is_cut_stalled_or_slow() {
     let redis = Redis::start();
     let proxy = Proxy::to(redis.port());
     let url = format!("redis://127.0.0.1:{}", proxy.port());
-    let client = RedisClient::new(options(vec![url])).unwrap();
+    let client = client(options(vec![url]));
     set(&client, "a", "1").await.unwrap();
     let faults: [&dyn Fn(); 3] =
         [&|| proxy.cut(), &|| proxy.stall(), &|| proxy.delay(Duration::from_secs(2))];
@@ -185,12 +196,11 @@ async fn a_blocking_command_blocks_nobody_else() {
 #[actix::test]
 async fn the_master_the_sentinels_name_is_followed_after_a_failover() {
     let mut sentinels = RedisSentinels::start();
-    let client = RedisClient::new(RedisOptions {
+    let client = client(RedisOptions {
         mode: RedisMode::Sentinel,
         master_name: RedisSentinels::MASTER.to_owned(),
         ..options(sentinels.urls())
-    })
-    .unwrap();
+    });
     set(&client, "a", "1").await.unwrap();
     sentinels.master.kill();
     recovers(&client).await;
@@ -201,7 +211,7 @@ async fn the_master_the_sentinels_name_is_followed_after_a_failover() {
 async fn a_moved_slot_is_followed_in_a_cluster_and_every_slot_is_served() {
     let cluster = RedisCluster::start();
     let options = RedisOptions { mode: RedisMode::Cluster, ..options(cluster.urls()) };
-    let client = RedisClient::new(options).unwrap();
+    let client = client(options);
     for n in 0..50 {
         set(&client, &format!("k{n}"), "1").await.unwrap();
     }
@@ -232,7 +242,7 @@ async fn a_moved_slot_is_followed_in_a_cluster_and_every_slot_is_served() {
 async fn a_cluster_node_that_stops_or_dies_costs_only_its_slots() {
     let mut cluster = RedisCluster::start();
     let options = RedisOptions { mode: RedisMode::Cluster, ..options(cluster.urls()) };
-    let client = RedisClient::new(options).unwrap();
+    let client = client(options);
     set(&client, "a", "1").await.unwrap();
     cluster.nodes[1].pause();
     for n in 0..6 {

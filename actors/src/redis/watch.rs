@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::Inner;
 use super::error::RedisError;
 use super::options::RedisMode;
+use crate::resilience::DependencySnapshot;
 use crate::resilience::schedule::{Schedule, ScheduleOptions};
 
 /// How often it is asked while it answers.
@@ -26,6 +27,8 @@ pub struct RedisHealth {
     pub reason: Option<String>,
     /// For how long it has been so.
     pub for_seconds: f64,
+    /// What stands between it and its callers.
+    pub dependency: DependencySnapshot,
 }
 
 /// Since when it is there or not.
