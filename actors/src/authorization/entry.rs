@@ -22,6 +22,8 @@ pub(super) enum Entry {
     Token {
         jti: String,
         expires_at: i64,
+        /// Tells apart who revoked it first: of two nodes that exchange a token, one did.
+        claim: Uuid,
     },
     /// Tokens issued at or before this second are void; the later second holds.
     User {
@@ -131,7 +133,7 @@ mod tests {
     fn a_revocation_only_grows_stronger() {
         let user = |issued_before| Entry::User { user: "ada".into(), issued_before };
         assert!(user(1_900_000_000).rank() > user(999_999_999).rank());
-        let token = |expires_at| Entry::Token { jti: "t".into(), expires_at };
+        let token = |expires_at| Entry::Token { jti: "t".into(), expires_at, claim: Uuid::nil() };
         assert!(token(10).rank() > token(9).rank());
         assert!(token(10).rank() > token(-5).rank());
     }

@@ -168,7 +168,8 @@ impl Registry {
                 return Err(AuthorizationError::TooManyTokens(self.options.revoked_tokens_max));
             }
         }
-        self.make(Entry::Token { jti: jti.to_owned(), expires_at })?;
+        let claim = uuid::Uuid::new_v4();
+        self.make(Entry::Token { jti: jti.to_owned(), expires_at, claim })?;
         Ok(!known)
     }
 
@@ -250,7 +251,7 @@ impl Registry {
                     let Ok(user) = CallerId::parse(&entry.user) else { continue };
                     self.refresh_roles(&user)?;
                 }
-                Entry::Token { jti, expires_at } => self.snapshot.tokens.insert(jti, *expires_at),
+                Entry::Token { jti, expires_at, .. } => self.snapshot.tokens.insert(jti, *expires_at),
                 Entry::User { user, issued_before } => {
                     self.snapshot.users.insert(user, *issued_before);
                 }

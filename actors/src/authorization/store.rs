@@ -246,7 +246,7 @@ fn write_tables(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> 
                 connection.prepare_cached(sql)?.execute(params![user, role, granted_by, granted_at])?;
             }
         }
-        Entry::Token { jti, expires_at } => {
+        Entry::Token { jti, expires_at, .. } => {
             let sql = "INSERT INTO revoked_token (jti, expires_at) VALUES (?1, ?2) ON CONFLICT \
                        (jti) DO UPDATE SET expires_at = max(expires_at, excluded.expires_at)";
             connection.prepare_cached(sql)?.execute(params![jti, expires_at])?;
@@ -282,7 +282,8 @@ fn entries_of_tables(connection: &Connection, node: &NodeId) -> rusqlite::Result
     let mut statement = connection.prepare("SELECT jti, expires_at FROM revoked_token")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        entries.push(Entry::Token { jti: row.get(0)?, expires_at: row.get(1)? });
+        let (jti, expires_at) = (row.get(0)?, row.get(1)?);
+        entries.push(Entry::Token { jti, expires_at, claim: uuid::Uuid::new_v4() });
     }
     let mut statement = connection.prepare("SELECT user_id, issued_before FROM revoked_user")?;
     let mut rows = statement.query([])?;
