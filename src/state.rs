@@ -43,8 +43,6 @@ pub struct AppState {
     pub artifacts: ArtifactStore,
     /// Counters and histograms of tools.
     pub metrics: Instruments,
-    /// Which node this is.
-    pub node: NodeId,
     /// Set once, when the process was told to stop: load balancers are to look away.
     leaving: AtomicBool,
     call_max: Duration,
@@ -96,7 +94,6 @@ impl AppState {
         admission: Admission,
         artifacts: ArtifactStore,
         metrics: Instruments,
-        node: NodeId,
         config: &Config,
     ) -> Result<Self, InvalidTool> {
         Ok(Self {
@@ -107,7 +104,6 @@ impl AppState {
             admission,
             artifacts,
             metrics,
-            node,
             leaving: AtomicBool::new(false),
             call_max: Duration::from_secs(config.http.request_timeout_seconds),
             token_ttl_seconds_max: config.auth.token_ttl_seconds_max,
@@ -183,6 +179,7 @@ impl AppState {
     /// From now on `/ready` says `unavailable`, while requests that still come are served.
     pub fn leave(&self) {
         self.leaving.store(true, Ordering::Relaxed);
+        self.engine.nodes.leave();
     }
 
     /// Asks nobody: reads the tree and what the cell found when it started.
@@ -203,6 +200,8 @@ impl AppState {
             })
             .collect();
         dependencies.push(self.cell());
+        dependencies.extend(self.redis());
+        dependencies.extend(self.sharing());
         let worst = |status| dependencies.iter().any(|d| d.status == status);
         let can_serve = tree.can_serve() && !self.leaving.load(Ordering::Relaxed);
         let status = match (can_serve, worst("unavailable") || worst("degraded")) {
@@ -210,7 +209,31 @@ impl AppState {
             (true, true) => "degraded",
             (true, false) => "ready",
         };
-        Readiness { node: self.node.clone(), status, dependencies }
+        Readiness { node: self.engine.nodes.own().id.clone(), status, dependencies }
+    }
+
+    /// The node serves without it, from what is its own.
+    fn redis(&self) -> Option<Dependency> {
+        let health = self.engine.redis.as_ref()?.health();
+        let status = if health.up == Some(true) { "ready" } else { "degraded" };
+        Some(Dependency { name: "redis".into(), status, detail: Vec::from_iter(health.reason) })
+    }
+
+    /// Whether this node and the others know the same, and know each other.
+    fn sharing(&self) -> Option<Dependency> {
+        let standing = self.engine.authorization.sharing()?;
+        let nodes = self.engine.nodes.list();
+        let mut detail: Vec<String> = standing
+            .reason
+            .map(|why| format!("roles, revocations and bans: {why}"))
+            .into_iter()
+            .collect();
+        if nodes.id_taken {
+            detail.push("another process uses this node's id: set node.id".to_owned());
+        }
+        let well = standing.in_step && !nodes.id_taken;
+        let status = if well { "ready" } else { "degraded" };
+        Some(Dependency { name: "sharing".into(), status, detail })
     }
 
     fn cell(&self) -> Dependency {

@@ -4,6 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use ultimate_mcp_actors::audit::{AuditHandle, EventType, NewEvent, Phase};
 use ultimate_mcp_actors::engine::{Engine, EngineOptions};
+use ultimate_mcp_actors::node::NodeIdentity;
 use ultimate_mcp_actors::supervision::{Event, Observer};
 
 use super::{DataFiles, ServeError};
@@ -57,7 +58,11 @@ fn entry(event: &Event) -> NewEvent {
     entry
 }
 
-pub(super) fn engine_options(config: &Config, files: &DataFiles) -> EngineOptions {
+pub(super) fn engine_options(
+    config: &Config,
+    files: &DataFiles,
+    config_version: String,
+) -> EngineOptions {
     EngineOptions {
         data_dir: files.dir.clone(),
         audit_key: files.audit_key.clone(),
@@ -68,6 +73,14 @@ pub(super) fn engine_options(config: &Config, files: &DataFiles) -> EngineOption
         cache: config.cache.clone(),
         graph: config.graph.clone(),
         sessions: config.sessions.clone(),
+        redis: config.redis.clone(),
+        node: NodeIdentity {
+            id: files.node.clone(),
+            secret: files.cluster_secret.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            config_version,
+            options: config.node.clone(),
+        },
         cell: config.cell.clone(),
     }
 }
@@ -93,18 +106,9 @@ pub(super) fn state(
     let registry = Registry::standard(parts).map_err(ServeError::Tools)?;
     let authenticator = Authenticator::new(config.auth.clone(), files.keys.clone());
     let admission = Admission::new(engine.authorization.clone(), config.admission);
-    let node = files.node.clone();
-    let state = AppState::new(
-        engine,
-        registry,
-        authenticator,
-        admission,
-        artifacts,
-        instruments,
-        node,
-        config,
-    )
-    .map_err(|error| ServeError::Tools(error.to_string()))?;
+    let state =
+        AppState::new(engine, registry, authenticator, admission, artifacts, instruments, config)
+            .map_err(|error| ServeError::Tools(error.to_string()))?;
     Ok(Arc::new(state))
 }
 

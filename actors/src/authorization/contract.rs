@@ -183,7 +183,10 @@ async fn while_redis_is_away_nodes_go_on_and_afterwards_all_know_all() {
     pair.there.ban(eve, String::new(), &boss, None, soon()).await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
     assert_eq!(roles(&pair.here, "ada"), Some(vec![]), "its own changes hold at once");
-    assert!(roles(&pair.there, "ada").is_some_and(|roles| roles.len() == 1), "the other cannot know");
+    assert!(
+        roles(&pair.there, "ada").is_some_and(|roles| roles.len() == 1),
+        "the other cannot know"
+    );
     redis.restart();
     in_step(&[&pair.here, &pair.there]).await;
     seen("all know all", || {

@@ -32,7 +32,9 @@ pub enum AuthorizationError {
     #[error("{0} tokens are revoked one by one, the configured most; revoke the user instead")]
     TooManyTokens(usize),
     /// There are as many bans as there may be.
-    #[error("{0} bans hold, the configured most (authorization.bans_max); lift some, or ban a network")]
+    #[error(
+        "{0} bans hold, the configured most (authorization.bans_max); lift some, or ban a network"
+    )]
     TooManyBans(usize),
     /// The reason of a ban is too long or unprintable.
     #[error("reason: must be at most {0} bytes of printable text")]
@@ -66,7 +68,9 @@ impl Classify for AuthorizationError {
             | Self::BadReason(_)
             | Self::BanInThePast => Kind::InvalidInput,
             Self::TooManyRoles(_) | Self::LastAdministrator => Kind::Conflict,
-            Self::TooManyUsers(_) | Self::TooManyTokens(_) | Self::TooManyBans(_) => Kind::LimitExceeded,
+            Self::TooManyUsers(_) | Self::TooManyTokens(_) | Self::TooManyBans(_) => {
+                Kind::LimitExceeded
+            }
             Self::Write(_) | Self::Open(_) | Self::Spawn(_) => Kind::Unavailable,
         }
     }

@@ -251,7 +251,9 @@ impl Registry {
                     let Ok(user) = CallerId::parse(&entry.user) else { continue };
                     self.refresh_roles(&user)?;
                 }
-                Entry::Token { jti, expires_at, .. } => self.snapshot.tokens.insert(jti, *expires_at),
+                Entry::Token { jti, expires_at, .. } => {
+                    self.snapshot.tokens.insert(jti, *expires_at)
+                }
                 Entry::User { user, issued_before } => {
                     self.snapshot.users.insert(user, *issued_before);
                 }

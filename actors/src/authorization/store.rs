@@ -243,7 +243,9 @@ fn write_tables(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> 
             if !removed {
                 let sql = "INSERT INTO role_assignment (user_id, role, granted_by, granted_at) \
                            VALUES (?1, ?2, ?3, ?4)";
-                connection.prepare_cached(sql)?.execute(params![user, role, granted_by, granted_at])?;
+                connection
+                    .prepare_cached(sql)?
+                    .execute(params![user, role, granted_by, granted_at])?;
             }
         }
         Entry::Token { jti, expires_at, .. } => {

@@ -213,7 +213,9 @@ fn where_only_stored_roles_count_the_last_administrator_stays() {
 async fn started(bench: &Bench) -> AuthorizationHandle {
     let path = bench.dir.path().join("state.db");
     let policy = POLICY.clone();
-    AuthorizationHandle::start(&root(), &path, policy, bench.options.clone(), node(), None).await.unwrap()
+    AuthorizationHandle::start(&root(), &path, policy, bench.options.clone(), node(), None)
+        .await
+        .unwrap()
 }
 
 #[actix::test]

@@ -78,9 +78,11 @@ impl RedisLedger {
     /// on another way.
     pub(super) async fn take(&self, facts: &[Kept]) -> Result<Vec<bool>, RedisError> {
         let mut args: Vec<&str> = vec![&self.channel];
-        args.extend(facts.iter().flat_map(|(field, rank, body)| {
-            [field.as_str(), rank.as_str(), body.as_str()]
-        }));
+        args.extend(
+            facts
+                .iter()
+                .flat_map(|(field, rank, body)| [field.as_str(), rank.as_str(), body.as_str()]),
+        );
         let keys = [self.facts.as_str(), self.version.as_str()];
         // Offering the same fact twice is the same as once.
         let answer: Vec<i64> = self.client.script(bound(), true, &self.take, &keys, args).await?;
