@@ -10,6 +10,7 @@ use actix_web::http::header::HeaderMap;
 use actix_web::web::Data;
 use serde::Serialize;
 use ultimate_mcp_actors::audit::{EventType, NewEvent};
+use ultimate_mcp_actors::authorization::Ban;
 use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::engine::Engine;
 use ultimate_mcp_actors::node::NodeId;
@@ -19,6 +20,7 @@ use crate::admission::Admission;
 use crate::auth::{Authenticator, Caller, bearer};
 use crate::config::Config;
 use crate::error::{ApiError, Code};
+use crate::forward::{self, Forwarder, Received};
 use crate::instruments::Instruments;
 use crate::mcp::{InvalidTool, ToolList};
 use crate::origin::Origin;
@@ -43,6 +45,8 @@ pub struct AppState {
     pub artifacts: ArtifactStore,
     /// Counters and histograms of tools.
     pub metrics: Instruments,
+    /// The way to other nodes.
+    pub forwarder: Forwarder,
     /// Set once, when the process was told to stop: load balancers are to look away.
     leaving: AtomicBool,
     call_max: Duration,
@@ -94,6 +98,7 @@ impl AppState {
         admission: Admission,
         artifacts: ArtifactStore,
         metrics: Instruments,
+        forwarder: Forwarder,
         config: &Config,
     ) -> Result<Self, InvalidTool> {
         Ok(Self {
@@ -104,6 +109,7 @@ impl AppState {
             admission,
             artifacts,
             metrics,
+            forwarder,
             leaving: AtomicBool::new(false),
             call_max: Duration::from_secs(config.http.request_timeout_seconds),
             token_ttl_seconds_max: config.auth.token_ttl_seconds_max,
@@ -127,9 +133,13 @@ impl AppState {
     /// 401, or 400 for a malformed header.
     pub fn authenticate(&self, headers: &HeaderMap, origin: &Origin) -> Result<Caller, ApiError> {
         let standing = self.engine.authorization.snapshot();
+        let now = chrono::Utc::now().timestamp();
+        if let Some(ban) = origin.ip.and_then(|ip| standing.ban_of_address(ip, now)) {
+            return Err(self.refuse_banned(origin, None, ban));
+        }
         let verified =
             bearer(headers).and_then(|token| self.authenticator.verify(token, &*standing));
-        verified.map_err(|error| {
+        let caller = verified.map_err(|error| {
             let mut event = described(origin, "authenticate", EventType::AuthFailure);
             event.success = Some(false);
             event.error_message = Some(error.to_string());
@@ -137,6 +147,50 @@ impl AppState {
             self.metrics.auth_failed(error.reason());
             self.note(&event);
             ApiError::from(error)
+        })?;
+        match standing.ban_of_user(caller.id(), now) {
+            Some(ban) => Err(self.refuse_banned(origin, Some(&caller), ban)),
+            None => Ok(caller),
+        }
+    }
+
+    /// Recorded like a failure to authenticate: whoever is banned cannot make others wait.
+    fn refuse_banned(&self, origin: &Origin, caller: Option<&Caller>, ban: &Ban) -> ApiError {
+        let end = ban.expires_at.and_then(|at| chrono::DateTime::from_timestamp(at, 0));
+        let until = end.map_or(String::new(), |end| format!(" until {}", end.to_rfc3339()));
+        let why = if ban.reason.is_empty() { "" } else { ": " };
+        let whom = if caller.is_some() { "you are" } else { "your network is" };
+        let refusal =
+            ApiError::new(Code::Banned, format!("{whom} banned{until}{why}{}", ban.reason));
+        let mut event = described(origin, "authenticate", EventType::AuthzDenied);
+        event.user_id = caller.map(|caller| caller.id().clone());
+        event.resource = Some(ban.subject.to_string().into());
+        event.success = Some(false);
+        event.error_message = Some(refusal.public.clone());
+        event.details.insert("code".into(), refusal.code.slug().into());
+        event.details.insert("ban".into(), ban.id.to_string().into());
+        self.metrics.auth_failed("banned");
+        self.note(&event);
+        refusal
+    }
+
+    /// What another node vouches for, when it sent this request on.
+    ///
+    /// # Errors
+    /// 401 for a request that claims to come from a node and does not prove it; recorded.
+    pub fn received(
+        &self,
+        request: &HttpRequest,
+        origin: &Origin,
+    ) -> Result<Option<Received>, ApiError> {
+        forward::received(request, self.engine.nodes.seals()).map_err(|error| {
+            let mut event = described(origin, "authenticate", EventType::SecurityViolation);
+            event.success = Some(false);
+            event.error_message = Some(error.to_string());
+            self.metrics.auth_failed("bad_seal");
+            self.note(&event);
+            ApiError::new(Code::Unauthenticated, "the seal of the sending node is not valid here")
+                .caused_by(error)
         })
     }
 

@@ -11,6 +11,7 @@ use super::{DataFiles, ServeError};
 use crate::admission::Admission;
 use crate::auth::Authenticator;
 use crate::config::Config;
+use crate::forward::Forwarder;
 use crate::instruments::Instruments;
 use crate::mcp::Identity;
 use crate::state::AppState;
@@ -94,8 +95,9 @@ pub(super) fn state(
     let instruments = Instruments::new(metrics);
     instruments.observe_tree(engine.tree.clone());
     instruments.observe_cell(&engine.execution);
-    let artifacts = ArtifactStore::open_in(&files.dir, config.tools.artifacts.clone())
-        .map_err(|error| ServeError::Tools(error.to_string()))?;
+    let artifacts =
+        ArtifactStore::open_in(&files.dir, files.node.clone(), config.tools.artifacts.clone())
+            .map_err(|error| ServeError::Tools(error.to_string()))?;
     let parts = ToolParts {
         execution: engine.execution.clone(),
         graph: engine.graph.clone(),
@@ -106,9 +108,19 @@ pub(super) fn state(
     let registry = Registry::standard(parts).map_err(ServeError::Tools)?;
     let authenticator = Authenticator::new(config.auth.clone(), files.keys.clone());
     let admission = Admission::new(engine.authorization.clone(), config.admission);
-    let state =
-        AppState::new(engine, registry, authenticator, admission, artifacts, instruments, config)
-            .map_err(|error| ServeError::Tools(error.to_string()))?;
+    let forwarder = Forwarder::new(engine.nodes.clone())
+        .map_err(|error| ServeError::Tools(format!("other nodes cannot be called: {error}")))?;
+    let state = AppState::new(
+        engine,
+        registry,
+        authenticator,
+        admission,
+        artifacts,
+        instruments,
+        forwarder,
+        config,
+    )
+    .map_err(|error| ServeError::Tools(error.to_string()))?;
     Ok(Arc::new(state))
 }
 
