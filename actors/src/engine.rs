@@ -145,7 +145,7 @@ impl Engine {
         let nodes = NodesHandle::start(&root, options.node, redis.clone()).await?;
         let cache = CacheHandle::start(&root, options.cache).await?;
         let graph = GraphHandle::start(&root, &data.join(GRAPH_FILE), options.graph).await?;
-        let sessions = SessionsHandle::start(&root, options.sessions).await?;
+        let sessions = SessionsHandle::start(&root, options.sessions, redis.clone()).await?;
         let execution = ExecutionHandle::start(&root, options.cell).await?;
         let tree = root.tree();
         Ok((
