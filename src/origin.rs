@@ -5,11 +5,15 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::USER_AGENT;
+use actix_web::http::header::{AUTHORIZATION, USER_AGENT};
+use secrecy::SecretString;
 use ultimate_mcp_actors::ids::SessionId;
+use ultimate_mcp_actors::node::NodeId;
 
+use crate::forward::Received;
 use crate::http::{RequestContext, RequestId};
 use crate::telemetry::TraceParent;
 
@@ -50,6 +54,19 @@ pub struct Origin {
     pub trace: Option<TraceParent>,
     /// The way in.
     pub transport: Transport,
+    /// What it takes to send the call on, and who sent it on.
+    pub passage: Passage,
+}
+
+/// A call between nodes.
+#[derive(Clone, Debug, Default)]
+pub struct Passage {
+    /// What the client showed as `Authorization`: another node wants to see it as well.
+    pub authorization: Option<Arc<SecretString>>,
+    /// The node that sent the call here; it is not sent on once more.
+    pub forwarded_by: Option<NodeId>,
+    /// What the client had left when the other node sent it.
+    pub time_left: Option<Duration>,
 }
 
 impl Origin {
@@ -67,7 +84,17 @@ impl Origin {
             session_id: None,
             trace: context.trace,
             transport,
+            passage: Passage { authorization: authorization(request), ..Passage::default() },
         }
+    }
+
+    /// What another node vouches for, in place of what its own request looks like.
+    pub fn vouched(mut self, received: Received) -> Self {
+        self.ip = received.client_ip;
+        self.session_id = received.session_id;
+        self.passage.forwarded_by = Some(received.from);
+        self.passage.time_left = Some(received.time_left);
+        self
     }
 
     /// The trace id in 32 hex digits, when the client sent a valid `traceparent`.
@@ -79,6 +106,11 @@ impl Origin {
     pub fn traceparent(&self) -> Option<String> {
         self.trace.map(|trace| trace.to_string())
     }
+}
+
+fn authorization(request: &HttpRequest) -> Option<Arc<SecretString>> {
+    let shown = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
+    Some(Arc::new(SecretString::from(shown)))
 }
 
 /// A text that cannot break a log line.

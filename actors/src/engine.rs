@@ -3,7 +3,8 @@
 //! ```text
 //! root (one_for_one; gives up by ending the process)
 //! ├─ audit            everything depends on it
-//! ├─ authorization    publishes a snapshot of policy, roles and revocations
+//! ├─ authorization    publishes a snapshot of policy, roles, revocations and bans
+//! ├─ authorization-sharing, nodes   with Redis only; the engine serves without them
 //! ├─ cache            optional: the engine serves without it
 //! ├─ graph            embedded store
 //! ├─ sessions-N       shards
@@ -14,6 +15,7 @@
 //! not answer.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::audit::{AuditError, AuditHandle, AuditKey, AuditOptions};
 use crate::authorization::{AuthorizationError, AuthorizationHandle, AuthorizationOptions, Policy};
@@ -21,7 +23,9 @@ use crate::cache::{CacheHandle, CacheOptions};
 use crate::deadline::Deadline;
 use crate::execution::{ExecutionError, ExecutionHandle, ExecutionOptions};
 use crate::graph::{GraphError, GraphHandle, GraphOptions};
-use crate::node::NodeId;
+use crate::node::{NodeIdentity, NodesHandle};
+use crate::redis::{RedisClient, RedisError, RedisOptions};
+use crate::resilience::Transition;
 use crate::sandboxes::{SandboxesError, SandboxesHandle, SandboxesOptions};
 use crate::sessions::{SessionsError, SessionsHandle, SessionsOptions};
 use crate::supervision::{
@@ -55,12 +59,14 @@ pub struct EngineOptions {
     pub graph: GraphOptions,
     /// `[sessions]`.
     pub sessions: SessionsOptions,
+    /// `[redis]`; without URLs there is none.
+    pub redis: RedisOptions,
+    /// Who this node is.
+    pub node: NodeIdentity,
     /// `[cell]`.
     pub cell: ExecutionOptions,
     /// `[sandboxes]`.
     pub sandboxes: SandboxesOptions,
-    /// Which node this is; stands in the handles of what lives here only.
-    pub node: NodeId,
 }
 
 /// Why the engine did not start.
@@ -81,6 +87,9 @@ pub enum StartError {
     /// Sessions.
     #[error("sessions did not start: {0}")]
     Sessions(#[from] SessionsError),
+    /// The shared Redis: options no server could satisfy, never an absent server.
+    #[error("the shared Redis cannot be used: {0}")]
+    Redis(#[from] RedisError),
     /// The cell.
     #[error("the cell did not start: {0}")]
     Execution(#[from] ExecutionError),
@@ -106,6 +115,10 @@ pub struct Engine {
     pub execution: ExecutionHandle,
     /// Sandboxes that stay.
     pub sandboxes: SandboxesHandle,
+    /// This node and the others.
+    pub nodes: NodesHandle,
+    /// What the nodes share; `None` = this node keeps everything to itself.
+    pub redis: Option<RedisClient>,
     /// The tree, for operators.
     pub tree: TreeHandle,
     root: Supervisor,
@@ -120,6 +133,10 @@ impl Engine {
         options: EngineOptions,
         observer: Observer,
     ) -> Result<(Self, ExitSignal), StartError> {
+        let redis = match options.redis.is_configured() {
+            true => Some(RedisClient::new(options.redis, Arc::new(log_transition))?),
+            false => None,
+        };
         let (root, exit) = Supervisor::root("root", options.supervision.policy("root"), observer)?;
         let data = &options.data_dir;
         let audit =
@@ -130,19 +147,33 @@ impl Engine {
             &data.join(STATE_FILE),
             options.policy,
             options.authorization,
+            options.node.id.clone(),
+            redis.clone(),
         )
         .await?;
+        let here = options.node.id.clone();
+        let nodes = NodesHandle::start(&root, options.node, redis.clone()).await?;
         let cache = CacheHandle::start(&root, options.cache).await?;
         let graph = GraphHandle::start(&root, &data.join(GRAPH_FILE), options.graph).await?;
-        let sessions = SessionsHandle::start(&root, options.sessions).await?;
+        let sessions = SessionsHandle::start(&root, options.sessions, redis.clone()).await?;
         let cell = ExecutionOptions { sandboxes_max: options.sandboxes.total_max, ..options.cell };
         let execution = ExecutionHandle::start(&root, cell).await?;
         let on_cell = execution.clone();
-        let sandboxes =
-            SandboxesHandle::start(&root, options.sandboxes, options.node, on_cell).await?;
+        let sandboxes = SandboxesHandle::start(&root, options.sandboxes, here, on_cell).await?;
         let tree = root.tree();
-        let engine =
-            Self { audit, authorization, cache, graph, sessions, execution, sandboxes, tree, root };
+        let engine = Self {
+            audit,
+            authorization,
+            cache,
+            graph,
+            sessions,
+            execution,
+            sandboxes,
+            nodes,
+            redis,
+            tree,
+            root,
+        };
         Ok((engine, exit))
     }
 
@@ -150,4 +181,9 @@ impl Engine {
     pub async fn drain(&self, deadline: Deadline) -> DrainReport {
         self.root.drain(deadline).await
     }
+}
+
+/// Every change of a breaker is worth a line: it says who is not asked any more, and when again.
+fn log_transition(dependency: &str, transition: Transition) {
+    tracing::warn!(dependency, from = ?transition.from, to = ?transition.to, "breaker");
 }

@@ -15,6 +15,7 @@ pub mod graph;
 pub mod ids;
 pub mod network;
 pub mod node;
+pub mod redis;
 pub mod resilience;
 pub mod sandboxes;
 pub mod sessions;

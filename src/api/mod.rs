@@ -6,8 +6,10 @@
 mod artifacts;
 mod audit;
 mod authenticated;
+mod bans;
 mod body;
 mod health;
+mod nodes;
 pub mod openapi;
 mod roles;
 mod supervision;
@@ -43,6 +45,13 @@ pub fn routes(config: &mut ServiceConfig) {
                 .route(web::post().to(roles::assign))
                 .route(web::delete().to(roles::remove)),
         )
+        .service(
+            resource("/api/v1/bans", "GET, POST, DELETE")
+                .route(web::get().to(bans::list))
+                .route(web::post().to(bans::ban))
+                .route(web::delete().to(bans::lift)),
+        )
+        .service(resource("/api/v1/nodes", "GET").route(web::get().to(nodes::list)))
         .service(resource("/api/v1/audit", "GET").route(web::get().to(audit::query)))
         .service(resource("/api/v1/auth/token", "POST").route(web::post().to(tokens::create)))
         .service(resource("/api/v1/auth/refresh", "POST").route(web::post().to(tokens::refresh)))

@@ -8,6 +8,8 @@ use serde_json::value::RawValue;
 
 use super::{Authenticated, JsonBody};
 use crate::error::{ApiError, Code};
+use crate::forward::{ANSWER_HEADER, Envelope};
+use crate::tools::ToolOutput;
 use crate::tools_call::tools_call;
 
 /// The tools this caller may use, each with its schemas.
@@ -38,9 +40,14 @@ pub async fn call(
     body: JsonBody,
 ) -> Result<HttpResponse, ApiError> {
     let arguments = arguments(&body.0)?;
-    let deadline = auth.state.call_deadline();
+    let deadline = auth.call_deadline();
     let answer =
         tools_call(&auth.state, &auth.caller, &auth.origin, &name, arguments, deadline).await?;
+    if auth.origin.passage.forwarded_by.is_some() {
+        let ToolOutput { structured, text, is_error, .. } = answer;
+        let envelope = Envelope { structured, text, is_error };
+        return Ok(HttpResponse::Ok().insert_header((ANSWER_HEADER, "output")).json(envelope));
+    }
     let status = match answer.is_error {
         true => StatusCode::UNPROCESSABLE_ENTITY,
         false => StatusCode::OK,

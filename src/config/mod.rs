@@ -25,6 +25,7 @@ use ultimate_mcp_actors::cache::CacheOptions;
 use ultimate_mcp_actors::execution::ExecutionOptions;
 use ultimate_mcp_actors::graph::GraphOptions;
 use ultimate_mcp_actors::node::NodeOptions;
+use ultimate_mcp_actors::redis::RedisOptions;
 use ultimate_mcp_actors::sandboxes::SandboxesOptions;
 use ultimate_mcp_actors::sessions::SessionsOptions;
 use ultimate_mcp_actors::supervision::SupervisionOptions;
@@ -75,6 +76,8 @@ pub struct Config {
     pub node: NodeOptions,
     /// Results worth keeping.
     pub cache: CacheOptions,
+    /// The Redis shared by the nodes.
+    pub redis: RedisOptions,
     /// Restarts of actors.
     pub supervision: SupervisionOptions,
     /// Logs.

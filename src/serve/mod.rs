@@ -65,11 +65,17 @@ pub enum ServeError {
 /// # Errors
 /// It did not start, or the engine gave up.
 pub fn serve(loaded: Loaded) -> Result<(), ServeError> {
+    let config_version = loaded.version().map_err(FilesError::from)?;
     let config = Arc::new(loaded.config);
     let files = DataFiles::prepare(&config)?;
     let telemetry = telemetry::init(&config.telemetry, files.node.as_str())?;
     install_panic_hook();
-    let served = actix_rt::System::new().block_on(run(config, files, telemetry.metrics.clone()));
+    let served = actix_rt::System::new().block_on(run(
+        config,
+        files,
+        config_version,
+        telemetry.metrics.clone(),
+    ));
     // Dropped last: flushes the log.
     drop(telemetry);
     served
@@ -78,10 +84,11 @@ pub fn serve(loaded: Loaded) -> Result<(), ServeError> {
 async fn run(
     config: Arc<Config>,
     files: DataFiles,
+    config_version: String,
     metrics: telemetry::Metrics,
 ) -> Result<(), ServeError> {
     let trail = wiring::SupervisionTrail::default();
-    let options = wiring::engine_options(&config, &files);
+    let options = wiring::engine_options(&config, &files, config_version);
     let (engine, exit) = Engine::start(options, trail.observer()).await?;
     trail.attach(&engine);
     let state = wiring::state(&config, &files, engine.clone(), metrics)?;
@@ -102,6 +109,7 @@ async fn run(
         tracing::error!(%error, "the HTTP server ended badly");
     }
     let report = engine.drain(deadline).await;
+    engine.nodes.goodbye().await;
     tracing::info!(clean = report.is_clean(), "drained");
     match ended {
         None | Some(Exit::Drained(_)) => Ok(()),

@@ -4,12 +4,14 @@ use std::sync::{Arc, OnceLock};
 
 use ultimate_mcp_actors::audit::{AuditHandle, EventType, NewEvent, Phase};
 use ultimate_mcp_actors::engine::{Engine, EngineOptions};
+use ultimate_mcp_actors::node::NodeIdentity;
 use ultimate_mcp_actors::supervision::{Event, Observer};
 
 use super::{DataFiles, ServeError};
 use crate::admission::Admission;
 use crate::auth::Authenticator;
 use crate::config::Config;
+use crate::forward::Forwarder;
 use crate::instruments::Instruments;
 use crate::mcp::Identity;
 use crate::state::AppState;
@@ -57,7 +59,11 @@ fn entry(event: &Event) -> NewEvent {
     entry
 }
 
-pub(super) fn engine_options(config: &Config, files: &DataFiles) -> EngineOptions {
+pub(super) fn engine_options(
+    config: &Config,
+    files: &DataFiles,
+    config_version: String,
+) -> EngineOptions {
     EngineOptions {
         data_dir: files.dir.clone(),
         audit_key: files.audit_key.clone(),
@@ -68,9 +74,16 @@ pub(super) fn engine_options(config: &Config, files: &DataFiles) -> EngineOption
         cache: config.cache.clone(),
         graph: config.graph.clone(),
         sessions: config.sessions.clone(),
+        redis: config.redis.clone(),
+        node: NodeIdentity {
+            id: files.node.clone(),
+            secret: files.cluster_secret.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            config_version,
+            options: config.node.clone(),
+        },
         cell: config.cell.clone(),
         sandboxes: config.sandboxes.clone(),
-        node: files.node.clone(),
     }
 }
 
@@ -84,8 +97,9 @@ pub(super) fn state(
     instruments.observe_tree(engine.tree.clone());
     instruments.observe_cell(&engine.execution);
     instruments.observe_sandboxes(&engine.sandboxes);
-    let artifacts = ArtifactStore::open_in(&files.dir, config.tools.artifacts.clone())
-        .map_err(|error| ServeError::Tools(error.to_string()))?;
+    let artifacts =
+        ArtifactStore::open_in(&files.dir, files.node.clone(), config.tools.artifacts.clone())
+            .map_err(|error| ServeError::Tools(error.to_string()))?;
     let parts = ToolParts {
         execution: engine.execution.clone(),
         sandboxes: engine.sandboxes.clone(),
@@ -97,7 +111,8 @@ pub(super) fn state(
     let registry = Registry::standard(parts).map_err(ServeError::Tools)?;
     let authenticator = Authenticator::new(config.auth.clone(), files.keys.clone());
     let admission = Admission::new(engine.authorization.clone(), config.admission);
-    let node = files.node.clone();
+    let forwarder = Forwarder::new(engine.nodes.clone())
+        .map_err(|error| ServeError::Tools(format!("other nodes cannot be called: {error}")))?;
     let state = AppState::new(
         engine,
         registry,
@@ -105,7 +120,7 @@ pub(super) fn state(
         admission,
         artifacts,
         instruments,
-        node,
+        forwarder,
         config,
     )
     .map_err(|error| ServeError::Tools(error.to_string()))?;

@@ -14,6 +14,11 @@ use super::{Tool, ToolCall, ToolOutput};
 use crate::admission::{Permit, RunCaps};
 use crate::error::ApiError;
 
+/// The node the tests run on.
+pub fn node() -> NodeId {
+    NodeId::parse("here").unwrap()
+}
+
 /// Caps of an ordinary developer.
 pub fn caps() -> RunCaps {
     RunCaps {
@@ -31,8 +36,7 @@ pub async fn sandboxes(root: &Supervisor) -> SandboxesHandle {
     let absent = Some(("/no/such/launcher".into(), Vec::new()));
     let cell = ExecutionOptions { launcher: absent, ..ExecutionOptions::default() };
     let execution = ExecutionHandle::start(root, cell).await.unwrap();
-    let node = NodeId::parse("here").unwrap();
-    SandboxesHandle::start(root, SandboxesOptions::default(), node, execution).await.unwrap()
+    SandboxesHandle::start(root, SandboxesOptions::default(), node(), execution).await.unwrap()
 }
 
 /// Calls a tool with these arguments, as `ada` with [`caps`].

@@ -11,12 +11,16 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
+use super::bans::BanSet;
+use super::entry::{Entry, RoleEntry};
 use super::snapshot::Snapshot;
+use crate::node::NodeId;
 
 /// How long a writer waits for another connection's lock; shorter than the watchdog's patience.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// `known_user` keeps a user whose last role was removed: known, with nothing granted.
+/// `ledger` holds every fact with its rank, as nodes exchange them; the other tables are what follows
+/// from it, in the form that is asked for. `known_user` keeps a user whose last role was removed: known, with nothing granted.
 const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS known_user (
   user_id TEXT PRIMARY KEY
@@ -38,7 +42,17 @@ CREATE TABLE IF NOT EXISTS revoked_user (
   user_id       TEXT    PRIMARY KEY,
   issued_before INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS ledger (
+  field TEXT PRIMARY KEY,
+  kind  TEXT NOT NULL,
+  rank  TEXT NOT NULL,
+  body  TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS ledger_bans ON ledger (kind) WHERE kind IN ('ban', 'lift');
 ";
+
+/// `user_version` of a file whose every row has its fact in the ledger.
+const LEDGER_COMPLETE: i64 = 1;
 
 /// One stored role of a user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -56,14 +70,31 @@ pub(super) struct Store {
 }
 
 impl Store {
-    pub(super) fn open(path: &Path) -> rusqlite::Result<Self> {
+    pub(super) fn open(path: &Path, node: &NodeId) -> rusqlite::Result<Self> {
         let connection = Connection::open(path)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
         connection.execute_batch(TABLES)?;
-        Ok(Self { connection })
+        let mut store = Self { connection };
+        store.complete_ledger(node)?;
+        Ok(store)
+    }
+
+    /// Gives rows of files from before there was a ledger their facts.
+    fn complete_ledger(&mut self, node: &NodeId) -> rusqlite::Result<()> {
+        let version: i64 =
+            self.connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        if version >= LEDGER_COMPLETE {
+            return Ok(());
+        }
+        let transaction = self.connection.transaction()?;
+        for entry in entries_of_tables(&transaction, node)? {
+            write_fact(&transaction, &entry)?;
+        }
+        transaction.pragma_update(None, "user_version", LEDGER_COMPLETE)?;
+        transaction.commit()
     }
 
     /// Fills a snapshot with everything stored.
@@ -92,34 +123,46 @@ impl Store {
         while let Some(row) = rows.next()? {
             snapshot.users.insert(row.get_ref(0)?.as_str()?, row.get(1)?);
         }
+        snapshot.bans = Arc::new(self.bans()?);
         Ok(())
     }
 
-    /// Stores a role; returns whether the user did not have it yet.
-    pub(super) fn assign(&mut self, user: &str, assignment: &Assignment) -> rusqlite::Result<bool> {
-        let transaction = self.connection.transaction()?;
-        transaction
-            .prepare_cached("INSERT INTO known_user (user_id) VALUES (?1) ON CONFLICT DO NOTHING")?
-            .execute([user])?;
-        let added = transaction
-            .prepare_cached(
-                "INSERT INTO role_assignment (user_id, role, granted_by, granted_at) \
-                 VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO NOTHING",
-            )?
-            .execute(params![
-                user,
-                assignment.role,
-                assignment.granted_by,
-                assignment.granted_at
-            ])?;
-        transaction.commit()?;
-        Ok(added > 0)
+    /// The bans that hold and those that expired and were not dropped yet.
+    pub(super) fn bans(&self) -> rusqlite::Result<BanSet> {
+        let sql = "SELECT body FROM ledger WHERE kind IN ('ban', 'lift')";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let bodies: Vec<String> =
+            statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        Ok(BanSet::of(bodies.iter().filter_map(|body| Entry::from_json(body))))
     }
 
-    /// Removes a role; returns whether the user had it.
-    pub(super) fn remove(&mut self, user: &str, role: &str) -> rusqlite::Result<bool> {
-        let sql = "DELETE FROM role_assignment WHERE user_id = ?1 AND role = ?2";
-        Ok(self.connection.prepare_cached(sql)?.execute([user, role])? > 0)
+    /// Every fact, field and rank and body.
+    pub(super) fn ledger(&self) -> rusqlite::Result<Vec<(String, String, String)>> {
+        let mut statement = self.connection.prepare("SELECT field, rank, body FROM ledger")?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+        rows.collect()
+    }
+
+    /// The fact that is held about the same thing.
+    pub(super) fn held(&self, field: &str) -> rusqlite::Result<Option<Entry>> {
+        let sql = "SELECT body FROM ledger WHERE field = ?1";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let body: Option<String> = statement.query_row([field], |row| row.get(0)).optional()?;
+        Ok(body.as_deref().and_then(Entry::from_json))
+    }
+
+    /// Takes those facts that outrank what is held, all or nothing, and returns them.
+    pub(super) fn take(&mut self, entries: Vec<Entry>) -> rusqlite::Result<Vec<Entry>> {
+        let transaction = self.connection.transaction()?;
+        let mut taken = Vec::new();
+        for entry in entries {
+            if write_fact(&transaction, &entry)? {
+                write_tables(&transaction, &entry)?;
+                taken.push(entry);
+            }
+        }
+        transaction.commit()?;
+        Ok(taken)
     }
 
     /// The stored roles of a user with their origin; `None` when the store never knew the user.
@@ -151,23 +194,103 @@ impl Store {
         Ok(false)
     }
 
-    pub(super) fn revoke_token(&mut self, jti: &str, expires_at: i64) -> rusqlite::Result<()> {
-        let sql = "INSERT INTO revoked_token (jti, expires_at) VALUES (?1, ?2) \
-                   ON CONFLICT (jti) DO UPDATE SET expires_at = max(expires_at, excluded.expires_at)";
-        self.connection.prepare_cached(sql)?.execute(params![jti, expires_at]).map(drop)
-    }
-
-    pub(super) fn revoke_user(&mut self, user: &str, issued_before: i64) -> rusqlite::Result<()> {
-        let sql = "INSERT INTO revoked_user (user_id, issued_before) VALUES (?1, ?2) ON CONFLICT \
-                   (user_id) DO UPDATE SET issued_before = max(issued_before, excluded.issued_before)";
-        self.connection.prepare_cached(sql)?.execute(params![user, issued_before]).map(drop)
-    }
-
-    /// Forgets revocations of tokens that expired before `now`; returns their ids.
+    /// Forgets what expired before `now`: revocations of tokens, bans, ends of bans. Returns the
+    /// tokens' ids.
     pub(super) fn purge(&mut self, now: i64) -> rusqlite::Result<Vec<Arc<str>>> {
-        let sql = "DELETE FROM revoked_token WHERE expires_at < ?1 RETURNING jti";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let rows = statement.query_map([now], |row| row.get::<_, Arc<str>>(0))?;
-        rows.collect()
+        let transaction = self.connection.transaction()?;
+        let purged: Vec<Arc<str>> = {
+            let sql = "DELETE FROM revoked_token WHERE expires_at < ?1 RETURNING jti";
+            let mut statement = transaction.prepare_cached(sql)?;
+            let rows = statement.query_map([now], |row| row.get(0))?;
+            rows.collect::<Result<_, _>>()?
+        };
+        for jti in &purged {
+            let sql = "DELETE FROM ledger WHERE field = 'token:' || ?1";
+            transaction.prepare_cached(sql)?.execute([jti])?;
+        }
+        let sql = "DELETE FROM ledger WHERE kind IN ('ban', 'lift') \
+                   AND json_extract(body, '$.expires_at') < ?1";
+        transaction.prepare_cached(sql)?.execute([now])?;
+        transaction.commit()?;
+        Ok(purged)
     }
+}
+
+/// Writes the fact unless one of the same or a greater rank is held; says whether it did.
+fn write_fact(connection: &Connection, entry: &Entry) -> rusqlite::Result<bool> {
+    let kind = match entry {
+        Entry::Role(_) => "role",
+        Entry::Token { .. } => "token",
+        Entry::User { .. } => "user",
+        Entry::Ban(_) => "ban",
+        Entry::Lift { .. } => "lift",
+    };
+    let sql = "INSERT INTO ledger (field, kind, rank, body) VALUES (?1, ?2, ?3, ?4) \
+               ON CONFLICT (field) DO UPDATE SET rank = excluded.rank, body = excluded.body \
+               WHERE excluded.rank > ledger.rank";
+    let row = params![entry.field(), kind, entry.rank(), entry.to_json()];
+    Ok(connection.prepare_cached(sql)?.execute(row)? > 0)
+}
+
+/// Makes the tables follow a fact that was taken.
+fn write_tables(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
+    match entry {
+        Entry::Role(RoleEntry { user, role, granted_by, granted_at, removed, .. }) => {
+            let sql = "INSERT INTO known_user (user_id) VALUES (?1) ON CONFLICT DO NOTHING";
+            connection.prepare_cached(sql)?.execute([user])?;
+            let sql = "DELETE FROM role_assignment WHERE user_id = ?1 AND role = ?2";
+            connection.prepare_cached(sql)?.execute([user, role])?;
+            if !removed {
+                let sql = "INSERT INTO role_assignment (user_id, role, granted_by, granted_at) \
+                           VALUES (?1, ?2, ?3, ?4)";
+                connection
+                    .prepare_cached(sql)?
+                    .execute(params![user, role, granted_by, granted_at])?;
+            }
+        }
+        Entry::Token { jti, expires_at, .. } => {
+            let sql = "INSERT INTO revoked_token (jti, expires_at) VALUES (?1, ?2) ON CONFLICT \
+                       (jti) DO UPDATE SET expires_at = max(expires_at, excluded.expires_at)";
+            connection.prepare_cached(sql)?.execute(params![jti, expires_at])?;
+        }
+        Entry::User { user, issued_before } => {
+            let sql = "INSERT INTO revoked_user (user_id, issued_before) VALUES (?1, ?2) ON CONFLICT \
+                       (user_id) DO UPDATE SET issued_before = max(issued_before, excluded.issued_before)";
+            connection.prepare_cached(sql)?.execute(params![user, issued_before])?;
+        }
+        Entry::Ban(_) | Entry::Lift { .. } => {}
+    }
+    Ok(())
+}
+
+/// The facts behind what the tables hold.
+fn entries_of_tables(connection: &Connection, node: &NodeId) -> rusqlite::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    let sql = "SELECT user_id, role, granted_by, granted_at FROM role_assignment";
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let granted_at: i64 = row.get(3)?;
+        entries.push(Entry::Role(RoleEntry {
+            user: row.get(0)?,
+            role: row.get(1)?,
+            granted_by: row.get(2)?,
+            granted_at,
+            changed_ms: granted_at.saturating_mul(1000),
+            node: node.clone(),
+            removed: false,
+        }));
+    }
+    let mut statement = connection.prepare("SELECT jti, expires_at FROM revoked_token")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let (jti, expires_at) = (row.get(0)?, row.get(1)?);
+        entries.push(Entry::Token { jti, expires_at, claim: uuid::Uuid::new_v4() });
+    }
+    let mut statement = connection.prepare("SELECT user_id, issued_before FROM revoked_user")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        entries.push(Entry::User { user: row.get(0)?, issued_before: row.get(1)? });
+    }
+    Ok(entries)
 }

@@ -5,14 +5,19 @@
 //! [`Handle`], so that any other node can forward a call to it. Called by the face. Refuses requests
 //! of nodes that do not hold the cluster's secret.
 
+mod actor;
 mod error;
 mod handle;
 mod id;
+mod list;
 mod options;
+mod registry;
 mod seal;
 
 pub use self::error::NodeError;
 pub use self::handle::{Handle, InvalidHandle};
 pub use self::id::{InvalidNodeId, NODE_ID_BYTES_MAX, NODE_ID_FILE, NodeId};
+pub use self::list::{NodeIdentity, NodeList, NodeStatus, NodesHandle};
 pub use self::options::NodeOptions;
+pub use self::registry::{Listed, NodeWords};
 pub use self::seal::{ClusterSecret, Letterhead, SealError, Seals, digest_hex};

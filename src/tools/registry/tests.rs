@@ -39,7 +39,12 @@ async fn bench() -> Bench {
     let (root, _exit) = Supervisor::root("root", policy, Arc::new(|_| {})).unwrap();
     let path = folder.path().join("graph.mars");
     let graph = GraphHandle::start(&root, &path, GraphOptions::default()).await.unwrap();
-    let artifacts = ArtifactStore::open_in(folder.path(), ArtifactOptions::default()).unwrap();
+    let artifacts = ArtifactStore::open_in(
+        folder.path(),
+        crate::tools::testing::node(),
+        ArtifactOptions::default(),
+    )
+    .unwrap();
     let cell: Arc<dyn Cell> = Arc::new(FakeCell::new(|_| Ok(report(0, "[]"))));
     let sandboxes = crate::tools::testing::sandboxes(&root).await;
     let parts = Parts {

@@ -26,7 +26,12 @@ async fn bench() -> Bench {
     let policy = SupervisionOptions::default().policy("root");
     let (root, _exit) = Supervisor::root("root", policy, Arc::new(|_| {})).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let artifacts = ArtifactStore::open_in(folder.path(), ArtifactOptions::default()).unwrap();
+    let artifacts = ArtifactStore::open_in(
+        folder.path(),
+        crate::tools::testing::node(),
+        ArtifactOptions::default(),
+    )
+    .unwrap();
     let sandboxes = crate::tools::testing::sandboxes(&root).await;
     Bench { tools: tools(sandboxes, artifacts), _root: root, _folder: folder }
 }
