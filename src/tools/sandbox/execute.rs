@@ -48,6 +48,10 @@ impl TypedTool for SandboxExecute {
         descriptor("sandbox_execute", title, DESCRIPTION, event, Effects::Durable)
     }
 
+    fn handle_argument(&self) -> Option<&'static str> {
+        Some("sandbox_id")
+    }
+
     async fn run(
         &self,
         args: SandboxExecuteArgs,

@@ -52,6 +52,10 @@ impl TypedTool for SandboxWriteFiles {
         descriptor("sandbox_write_files", title, WRITE, event, Effects::Durable)
     }
 
+    fn handle_argument(&self) -> Option<&'static str> {
+        Some("sandbox_id")
+    }
+
     async fn run(
         &self,
         args: SandboxWriteFilesArgs,
@@ -104,6 +108,10 @@ impl TypedTool for SandboxReadFile {
     fn describe(&self) -> ToolDescriptor {
         let title = "Read a file of a sandbox";
         descriptor("sandbox_read_file", title, READ, EventType::DataRead, Effects::None)
+    }
+
+    fn handle_argument(&self) -> Option<&'static str> {
+        Some("sandbox_id")
     }
 
     async fn run(
@@ -191,6 +199,10 @@ impl TypedTool for SandboxListFiles {
     fn describe(&self) -> ToolDescriptor {
         let title = "List the files of a sandbox";
         descriptor("sandbox_list_files", title, LIST, EventType::DataRead, Effects::None)
+    }
+
+    fn handle_argument(&self) -> Option<&'static str> {
+        Some("sandbox_id")
     }
 
     async fn run(

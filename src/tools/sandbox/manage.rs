@@ -50,6 +50,10 @@ impl TypedTool for SandboxClose {
         close
     }
 
+    fn handle_argument(&self) -> Option<&'static str> {
+        Some("sandbox_id")
+    }
+
     async fn run(
         &self,
         args: SandboxCloseArgs,

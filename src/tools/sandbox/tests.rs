@@ -117,3 +117,13 @@ async fn a_sandbox_that_is_not_there_is_not_found_by_any_tool() {
         assert_eq!(error.code.slug(), "not_found", "{name}: {error}");
     }
 }
+
+#[actix_rt::test]
+async fn every_tool_that_names_a_sandbox_can_be_sent_to_its_node() {
+    let bench = bench().await;
+    for tool in &bench.tools {
+        let names_one = tool.descriptor().input_schema["properties"]["sandbox_id"].is_object();
+        let argument = tool.handle_argument();
+        assert_eq!(argument, names_one.then_some("sandbox_id"), "{}", tool.descriptor().name);
+    }
+}
