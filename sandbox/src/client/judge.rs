@@ -121,13 +121,20 @@ pub(super) fn step(reply: Reply, usage: &Usage, before: &Usage, duration: Durati
 }
 
 /// The report of the step during which the sandbox ended.
-pub(super) fn last_step(end: End, duration: Duration) -> StepReport {
+pub(super) fn last_step(end: End, used: &Usage, before: &Usage, duration: Duration) -> StepReport {
     let return_code = match end {
         End::Exited(code) => Some(code),
         _ => None,
     };
     let message = Some(format!("the sandbox ended with this step: {end}"));
-    StepReport { return_code, message, ended: Some(end.clone()), ..blank(end.status(), duration) }
+    StepReport {
+        return_code,
+        message,
+        cpu: Duration::from_nanos(used.cpu_ns.saturating_sub(before.cpu_ns)),
+        memory_peak_bytes: (used.memory_peak != u64::MAX).then_some(used.memory_peak),
+        ended: Some(end.clone()),
+        ..blank(end.status(), duration)
+    }
 }
 
 /// Adds what was captured; too much of it is what the step is remembered for.

@@ -34,16 +34,27 @@ const LAUNCHER_SLACK: Duration = Duration::from_secs(5);
 /// Between the closing of the reply pipe and the news of the interpreter's end.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// What a sandbox has used before its first step.
+const UNUSED: Usage =
+    Usage { interrupted: false, cpu_ns: 0, memory_peak: u64::MAX, oom_kills: 0, pids_hits: 0 };
+
 /// A sandbox that stays. Dropping it kills it.
 pub struct Session {
     shared: Arc<Shared>,
     guard: Guard,
     /// Why we asked for its end, when we did.
     reason: Arc<OnceLock<End>>,
-    ended: watch::Receiver<Option<End>>,
+    ended: watch::Receiver<Option<Ended>>,
     work: OwnedFd,
     rest_milli: u32,
     talk: Mutex<Talk>,
+}
+
+/// How it ended, and what it had used by then.
+#[derive(Clone, Debug)]
+struct Ended {
+    end: End,
+    used: Usage,
 }
 
 /// One step to take.
@@ -112,13 +123,6 @@ impl Session {
         for fd in [&requests, &replies] {
             rustix::io::ioctl_fionbio(fd, true)?;
         }
-        let none = Usage {
-            interrupted: false,
-            cpu_ns: 0,
-            memory_peak: u64::MAX,
-            oom_kills: 0,
-            pids_hits: 0,
-        };
         let talk = Talk {
             requests: watched(requests, Interest::WRITABLE)?,
             replies: watched(replies, Interest::READABLE)?,
@@ -126,7 +130,7 @@ impl Session {
             err: Pipe::new(stderr, Stream::Stderr, 0, None, PastLimit::Drop)?,
             accounts,
             number: 0,
-            before: none,
+            before: UNUSED,
             known: Known::new(),
         };
         let reason = Arc::new(OnceLock::new());
@@ -137,14 +141,15 @@ impl Session {
 
     /// Why it is no more; `None` while it lives.
     pub fn end(&self) -> Option<End> {
-        self.ended.borrow().clone()
+        self.ended.borrow().as_ref().map(|ended| ended.end.clone())
     }
 
     /// Resolves when it is no more.
     pub async fn ended(&self) -> End {
         let mut ended = self.ended.clone();
         let end = ended.wait_for(Option::is_some).await;
-        end.ok().and_then(|end| end.clone()).unwrap_or(End::LauncherLost)
+        let end = end.ok().and_then(|ended| ended.as_ref().map(|ended| ended.end.clone()));
+        end.unwrap_or(End::LauncherLost)
     }
 
     /// Interrupts the step in hand, if there is one.
@@ -179,7 +184,10 @@ impl Session {
             Ok(answered) => {
                 judge::step(answered.reply, &answered.usage, &before, answered.duration)
             }
-            Err(end) => judge::last_step(end, began.elapsed()),
+            Err(end) => {
+                let used = self.ended.borrow().as_ref().map(|ended| ended.used);
+                judge::last_step(end, &used.unwrap_or(before), &before, began.elapsed())
+            }
         };
         judge::add_output(&mut report, output);
         let collected = self.collect(&mut talk).await;
@@ -472,14 +480,18 @@ async fn hear_of_end(
     shared: Arc<Shared>,
     finished: oneshot::Receiver<Outcome>,
     reason: Arc<OnceLock<End>>,
-    told: watch::Sender<Option<End>>,
+    told: watch::Sender<Option<Ended>>,
 ) {
+    let mut used = UNUSED;
     let end = match finished.await {
-        Ok(outcome) => judge::end(&outcome, reason.get()),
+        Ok(outcome) => {
+            (used.cpu_ns, used.memory_peak) = (outcome.cpu_ns, outcome.memory_peak);
+            judge::end(&outcome, reason.get())
+        }
         Err(_) if shared.closed.load(std::sync::atomic::Ordering::Acquire) => End::LauncherLost,
         Err(_) => reason.get().cloned().unwrap_or(End::Closed),
     };
-    told.send_replace(Some(end));
+    told.send_replace(Some(Ended { end, used }));
 }
 
 async fn off_thread<T: Send + 'static>(

@@ -141,6 +141,14 @@ async fn an_unprivileged_servers_cell_holds_them_too() {
     }
 }
 
+#[tokio::test]
+async fn an_unprivileged_servers_cell_holds_them_as_steps_too() {
+    let test = "an_unprivileged_servers_cell_holds_them_as_steps_too";
+    if nobody::repeat(test, &options(true).program) {
+        none(table(true, Way::Step).await);
+    }
+}
+
 #[test]
 fn the_marked_programs_breach_where_there_is_no_cell() {
     let mut host = Host::new();
