@@ -9,6 +9,7 @@ mod judge;
 mod output;
 mod session;
 pub(crate) mod start;
+mod talk;
 
 use std::collections::HashMap;
 use std::io;

@@ -10,20 +10,17 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, oneshot, watch};
 
-use super::artifacts::{self, ArtifactLimits, Known};
+use super::artifacts::{self, ArtifactLimits};
 use super::files::{self, FileError, Listing};
-use super::output::{Captured, PastLimit, Pipe, Stream};
-use super::{Guard, InHand, Link, Shared, Started, judge, watched};
+use super::talk::{Incoming, Progress, Talk, UNUSED, token, write_some};
+use super::{Guard, InHand, Link, Shared, Started, judge};
 use crate::error::CellError;
 use crate::spec::{InputFile, RunSpec};
 use crate::step::{End, StepReport};
 use crate::wire::message::{Outcome, Request, Usage};
-use crate::wire::step::{Ask, HEAD_BYTES, Reply, length};
+use crate::wire::step::{Ask, Reply};
 
 /// What a step gets after its interrupt, to clean up, before the sandbox is killed.
 pub const STEP_GRACE: Duration = Duration::from_secs(1);
@@ -33,10 +30,6 @@ const HELLO_WALL: Duration = Duration::from_secs(20);
 const LAUNCHER_SLACK: Duration = Duration::from_secs(5);
 /// Between the closing of the reply pipe and the news of the interpreter's end.
 const FAREWELL: Duration = Duration::from_secs(2);
-
-/// What a sandbox has used before its first step.
-const UNUSED: Usage =
-    Usage { interrupted: false, cpu_ns: 0, memory_peak: u64::MAX, oom_kills: 0, pids_hits: 0 };
 
 /// A sandbox that stays. Dropping it kills it.
 pub struct Session {
@@ -66,18 +59,6 @@ pub struct Step {
     pub wall: Duration,
     /// Bytes kept of stdout and of stderr, each; writing more interrupts the step.
     pub output_bytes: u64,
-}
-
-/// What only one step at a time may touch.
-struct Talk {
-    requests: AsyncFd<OwnedFd>,
-    replies: AsyncFd<OwnedFd>,
-    out: Pipe,
-    err: Pipe,
-    accounts: mpsc::Receiver<(u32, Usage)>,
-    number: u32,
-    before: Usage,
-    known: Known,
 }
 
 /// What came of one request.
@@ -118,21 +99,7 @@ impl Session {
         rest_milli: u32,
     ) -> Result<Self, CellError> {
         let InHand { guard, finished, steps: accounts, .. } = in_hand;
-        let Started { stdout, stderr, work, talk } = started;
-        let (requests, replies) = talk.ok_or(CellError::LauncherLost)?;
-        for fd in [&requests, &replies] {
-            rustix::io::ioctl_fionbio(fd, true)?;
-        }
-        let talk = Talk {
-            requests: watched(requests, Interest::WRITABLE)?,
-            replies: watched(replies, Interest::READABLE)?,
-            out: Pipe::new(stdout, Stream::Stdout, 0, None, PastLimit::Drop)?,
-            err: Pipe::new(stderr, Stream::Stderr, 0, None, PastLimit::Drop)?,
-            accounts,
-            number: 0,
-            before: UNUSED,
-            known: Known::new(),
-        };
+        let (talk, work) = Talk::new(started, accounts)?;
         let reason = Arc::new(OnceLock::new());
         let (told, ended) = watch::channel(None);
         tokio::spawn(hear_of_end(Arc::clone(&shared), finished, Arc::clone(&reason), told));
@@ -401,78 +368,6 @@ impl Drop for InStep<'_> {
             session.kill(End::Broken("a step was abandoned".to_owned()));
         }
     }
-}
-
-impl Talk {
-    fn output(&mut self) -> [Captured; 2] {
-        [&mut self.out, &mut self.err].map(|pipe| pipe.finish().unwrap_or_default())
-    }
-
-    /// Something stands in the reply pipe although nothing was asked.
-    fn unasked(&self) -> bool {
-        rustix::io::ioctl_fionread(self.replies.get_ref()).unwrap_or(0) > 0
-    }
-}
-
-/// A reply as it comes in.
-struct Incoming {
-    token: u64,
-    bytes: Vec<u8>,
-    /// Bytes of the whole frame, once its head is there.
-    wanted: Option<usize>,
-    chunk: Vec<u8>,
-}
-
-enum Progress {
-    Part,
-    Whole(Reply),
-    Closed,
-}
-
-impl Incoming {
-    fn new(token: u64) -> Self {
-        Self { token, bytes: Vec::new(), wanted: None, chunk: vec![0; 64 * 1024] }
-    }
-
-    /// Safe to drop at any time: what was not taken stays in the pipe.
-    async fn read_some(&mut self, replies: &AsyncFd<OwnedFd>) -> Result<Progress, String> {
-        let chunk = &mut self.chunk[..];
-        let read = |fd: &OwnedFd| Ok(rustix::io::read(fd, &mut *chunk)?);
-        let len = replies.async_io(Interest::READABLE, read).await;
-        let len = len.map_err(|error| error.to_string())?;
-        if len == 0 {
-            return Ok(Progress::Closed);
-        }
-        self.bytes.extend_from_slice(&self.chunk[..len]);
-        if self.wanted.is_none()
-            && let Some(head) = self.bytes.first_chunk::<HEAD_BYTES>()
-        {
-            self.wanted = Some(length(head, self.token).map_err(|error| error.to_string())?);
-        }
-        match self.wanted {
-            Some(wanted) if self.bytes.len() > wanted => Err("it answered twice".to_owned()),
-            Some(wanted) if self.bytes.len() == wanted => {
-                let reply = Reply::decode(&self.bytes[HEAD_BYTES..]);
-                reply.map(Progress::Whole).map_err(|error| error.to_string())
-            }
-            _ => Ok(Progress::Part),
-        }
-    }
-}
-
-/// Writes a part; a pipe that nobody reads any more swallows the rest, its end is told otherwise.
-async fn write_some(requests: &AsyncFd<OwnedFd>, bytes: &[u8]) -> Result<usize, Errno> {
-    let write = |fd: &OwnedFd| Ok(rustix::io::write(fd, bytes)?);
-    let wrote = requests.async_io(Interest::WRITABLE, write).await;
-    wrote.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
-}
-
-/// Unguessable, so that no reply can be made before its request.
-fn token() -> u64 {
-    let mut bytes = [0; 8];
-    // Without the kernel's randomness the number is fixed: then only the program could deceive itself.
-    let _ = aws_lc_rs::rand::fill(&mut bytes);
-    u64::from_le_bytes(bytes)
 }
 
 /// Waits for the launcher's word and publishes why the sandbox is no more.
