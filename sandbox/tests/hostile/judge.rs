@@ -84,7 +84,9 @@ impl Job {
 
     async fn judge(&self, turn: usize) -> Option<String> {
         let program = &self.program;
-        let survivor = format!("ump{:x}-{}{turn}", std::process::id() & 0xffff, self.number);
+        // Both ways may be at work at once in this process; a process name has 15 bytes.
+        let way = if self.way == Way::Run { "ump" } else { "ums" };
+        let survivor = format!("{way}{:x}-{}{turn}", std::process::id() & 0xffff, self.number);
         let canary = self.host.canary(&survivor, program);
         let start = Instant::now();
         let run = async {
