@@ -14,6 +14,10 @@ mod cli;
 mod input;
 #[path = "it/mcp_clients.rs"]
 mod mcp_clients;
+#[path = "it/nodes.rs"]
+mod nodes;
+#[path = "it/nodes_down.rs"]
+mod nodes_down;
 #[path = "it/roles.rs"]
 mod roles;
 #[path = "it/security.rs"]
