@@ -24,6 +24,10 @@ use crate::{api, http, telemetry};
 
 pub use files::{DataFiles, FilesError};
 
+/// How long a node that starts waits to learn what the others know. Longer, and one that starts while
+/// Redis is away would serve nobody.
+const JOIN_MAX: Duration = Duration::from_secs(3);
+
 /// Why the server did not start, or how it failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -92,6 +96,9 @@ async fn run(
     let (engine, exit) = Engine::start(options, trail.observer()).await?;
     trail.attach(&engine);
     let state = wiring::state(&config, &files, engine.clone(), metrics)?;
+    if !engine.authorization.settled(JOIN_MAX).await {
+        tracing::warn!("serving before other nodes' revocations and bans are known: redis is away");
+    }
     let bound = listen(&config, &state)?;
     banner::print(&config, &files, &state, &bound);
     let server = bound.server.handle();
@@ -109,7 +116,6 @@ async fn run(
         tracing::error!(%error, "the HTTP server ended badly");
     }
     let report = engine.drain(deadline).await;
-    engine.nodes.goodbye().await;
     tracing::info!(clean = report.is_clean(), "drained");
     match ended {
         None | Some(Exit::Drained(_)) => Ok(()),

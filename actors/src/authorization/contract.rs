@@ -5,11 +5,11 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use ultimate_mcp_testkit::Redis;
+use ultimate_mcp_testkit::{Redis, RedisCluster};
 
 use super::*;
 use crate::fault::{Classify, Kind};
-use crate::redis::RedisOptions;
+use crate::redis::{RedisMode, RedisOptions};
 use crate::testing::{caller as id, root, soon};
 
 /// The promise: what one node changes holds on every node within this.
@@ -24,17 +24,21 @@ struct Pair {
     _folders: Vec<TempDir>,
 }
 
+fn timely() -> RedisOptions {
+    RedisOptions { command_timeout_ms: 300, connect_timeout_ms: 300, ..Default::default() }
+}
+
 async fn node(name: &str, redis: Option<&Redis>, folder: &TempDir) -> AuthorizationHandle {
-    let redis = redis.map(|redis| {
-        let urls = vec![redis.url()];
-        let options = RedisOptions {
-            urls,
-            command_timeout_ms: 300,
-            connect_timeout_ms: 300,
-            ..Default::default()
-        };
-        RedisClient::new(options, Arc::new(|_: &str, _| {})).unwrap()
-    });
+    let options = redis.map(|redis| RedisOptions { urls: vec![redis.url()], ..timely() });
+    node_with(name, options, folder).await
+}
+
+async fn node_with(
+    name: &str,
+    redis: Option<RedisOptions>,
+    folder: &TempDir,
+) -> AuthorizationHandle {
+    let redis = redis.map(|options| RedisClient::new(options, Arc::new(|_: &str, _| {})).unwrap());
     let policy = Policy::from_toml(DEFAULT_POLICY).unwrap();
     let path = folder.path().join("state.db");
     let (options, node) = (AuthorizationOptions::default(), NodeId::parse(name).unwrap());
@@ -166,6 +170,17 @@ async fn authorization_keeps_its_promises_with_a_file_of_its_own() {
 async fn authorization_keeps_its_promises_when_nodes_share_it() {
     let redis = Redis::start();
     suite(&shared(&redis).await).await;
+}
+
+#[actix::test]
+async fn authorization_keeps_its_promises_when_nodes_share_a_cluster() {
+    let cluster = RedisCluster::start();
+    let folders = vec![TempDir::new().unwrap(), TempDir::new().unwrap()];
+    let options = RedisOptions { urls: cluster.urls(), mode: RedisMode::Cluster, ..timely() };
+    let here = node_with("a", Some(options.clone()), &folders[0]).await;
+    let there = node_with("b", Some(options), &folders[1]).await;
+    in_step(&[&here, &there]).await;
+    suite(&Pair { here, there, _folders: folders }).await;
 }
 
 #[actix::test]

@@ -25,6 +25,7 @@ mod tests;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
@@ -203,6 +204,14 @@ impl AuthorizationHandle {
     /// Whether other nodes hear of changes and this one of theirs; `None` when there is no Redis.
     pub fn sharing(&self) -> Option<SharingStanding> {
         self.sharing.as_ref().map(Sharing::standing)
+    }
+
+    /// Waits until this node knows what the others know, for so long at most; says whether it does.
+    pub async fn settled(&self, within: Duration) -> bool {
+        match &self.sharing {
+            Some(sharing) => sharing.settled(within).await,
+            None => true,
+        }
     }
 
     /// Puts another policy in force, at once and for every later decision.

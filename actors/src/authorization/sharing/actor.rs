@@ -11,8 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Supervised, WrapFuture};
-use arc_swap::ArcSwap;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::Instant;
 
 use super::super::actor::{AuthorizationActor, Export, Merge};
@@ -41,7 +40,7 @@ pub(super) struct Setup {
     pub ledger: Arc<RedisLedger>,
     pub tellings: Arc<Mutex<mpsc::Receiver<Telling>>>,
     pub authorization: ChildRef<AuthorizationActor>,
-    pub standing: Arc<ArcSwap<SharingStanding>>,
+    pub standing: Arc<watch::Sender<SharingStanding>>,
 }
 
 /// Why an exchange failed.
@@ -250,6 +249,6 @@ impl Sharer {
 
     fn say(&self, reason: Option<String>) {
         let standing = SharingStanding { in_step: self.in_step, reason };
-        self.setup.standing.store(Arc::new(standing));
+        self.setup.standing.send_replace(standing);
     }
 }
