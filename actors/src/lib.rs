@@ -14,6 +14,7 @@ pub mod execution;
 pub mod fault;
 pub mod graph;
 pub mod ids;
+pub mod redis;
 pub mod resilience;
 pub mod sessions;
 pub mod supervision;
