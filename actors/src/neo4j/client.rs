@@ -23,7 +23,18 @@ use super::options::Neo4jOptions;
 use super::runtime::Tied;
 use super::statement::{Limits, Params, Record, Rows, Statement, weight};
 use crate::deadline::Deadline;
+use crate::resilience::schedule::{Schedule, ScheduleOptions};
+use crate::resilience::{BreakerObserver, CallError, Dependency, DependencySnapshot};
 
+/// Between the attempts of a transaction that others got in the way of.
+const CONFLICT_PAUSES: ScheduleOptions = ScheduleOptions {
+    initial: Duration::from_millis(10),
+    max: Duration::from_millis(500),
+    multiplier: 2.0,
+    jitter: 0.8,
+};
+/// Attempts of a transaction that others got in the way of.
+const CONFLICT_ATTEMPTS: u32 = 12;
 /// Rows fetched at once: what a stream holds in memory.
 const FETCH_ROWS: usize = 200;
 /// Longest time to take a transaction back or to give up a stream in good order.
@@ -35,6 +46,7 @@ const SERVER_MARGIN: Duration = Duration::from_millis(20);
 #[derive(Clone)]
 pub struct Neo4jClient {
     inner: Arc<Inner>,
+    dependency: Dependency,
     _watcher: Arc<Tied<()>>,
 }
 
@@ -54,7 +66,7 @@ impl Neo4jClient {
     ///
     /// # Errors
     /// [`Neo4jError::Config`] for options that can never work.
-    pub fn new(options: Neo4jOptions) -> Result<Self, Neo4jError> {
+    pub fn new(options: Neo4jOptions, observer: BreakerObserver) -> Result<Self, Neo4jError> {
         if let Some(mistake) = options.mistakes().into_iter().next() {
             return Err(Neo4jError::Config(format!("{}: {}", mistake.key, mistake.message)));
         }
@@ -71,6 +83,7 @@ impl Neo4jClient {
         password(&options)?;
         // The driver takes the process's provider of cryptography; a second call changes nothing.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let dependency = Dependency::new("neo4j", options.guard(), observer);
         let inner = Arc::new(Inner {
             options,
             graph: ArcSwapOption::empty(),
@@ -80,7 +93,7 @@ impl Neo4jClient {
             running: AtomicUsize::new(0),
         });
         let watcher = Tied::spawn(health::watch(Arc::downgrade(&inner)))?;
-        Ok(Self { inner, _watcher: Arc::new(watcher) })
+        Ok(Self { inner, dependency, _watcher: Arc::new(watcher) })
     }
 
     /// The options it was made with.
@@ -101,8 +114,11 @@ impl Neo4jClient {
     ) -> Result<Rows, Neo4jError> {
         let deadline = deadline.at_most(self.inner.options.query_timeout());
         let statement = Arc::new(Statement::new(cypher.to_owned()).with(params));
-        let inner = Arc::clone(&self.inner);
-        Tied::spawn(async move { inner.read(&statement, limits, deadline).await })?.join().await?
+        self.guarded(deadline, true, || {
+            let (inner, statement) = (Arc::clone(&self.inner), Arc::clone(&statement));
+            async move { inner.read(&statement, limits, deadline).await }
+        })
+        .await
     }
 
     /// Runs statements in one transaction, all or nothing. `repeatable`: may all of it be sent again
@@ -117,10 +133,54 @@ impl Neo4jClient {
         repeatable: bool,
     ) -> Result<Vec<Rows>, Neo4jError> {
         let deadline = deadline.at_most(self.inner.options.query_timeout());
-        let inner = Arc::clone(&self.inner);
         let statements: Arc<[Statement]> = statements.into();
-        let _ = repeatable;
-        Tied::spawn(async move { inner.write(&statements, deadline).await })?.join().await?
+        self.guarded(deadline, repeatable, || {
+            let (inner, statements) = (Arc::clone(&self.inner), Arc::clone(&statements));
+            async move { inner.write(&statements, deadline).await }
+        })
+        .await
+    }
+
+    /// Runs `operation` on the client's own threads, behind breaker and bulkhead. A conflict with
+    /// other transactions is tried again here: it says nothing about the server.
+    async fn guarded<T, F>(
+        &self,
+        deadline: Deadline,
+        repeatable: bool,
+        operation: impl Fn() -> F,
+    ) -> Result<T, Neo4jError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Neo4jError>> + Send + 'static,
+    {
+        // The operation ends itself at the deadline and knows more about why.
+        let outer = Deadline::after(deadline.remaining() + TIDY_TIMEOUT);
+        let mut pauses = Schedule::new(CONFLICT_PAUSES);
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let attempt = || async {
+                match Tied::spawn(operation())?.join().await? {
+                    Err(conflict) if conflict.is_conflict() => Ok(Err(conflict)),
+                    outcome => outcome.map(Ok),
+                }
+            };
+            let conflict = match self.dependency.call(outer, repeatable, attempt).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(conflict)) => conflict,
+                Err(failed) => return Err(refused(failed, deadline)),
+            };
+            let pause = pauses.next_delay();
+            if attempts == CONFLICT_ATTEMPTS || pause >= deadline.remaining() {
+                return Err(conflict);
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// The guard in front of it, for operators.
+    pub fn snapshot(&self) -> DependencySnapshot {
+        self.dependency.snapshot()
     }
 
     /// How it is, without asking the server again.
@@ -142,6 +202,19 @@ impl Neo4jClient {
             address: self.inner.options.address(),
             running: self.inner.running.load(Ordering::Relaxed),
             pool_max: self.inner.options.pool_max,
+        }
+    }
+}
+
+fn refused(failed: CallError<Neo4jError>, deadline: Deadline) -> Neo4jError {
+    match failed {
+        CallError::Failed(error) => error,
+        CallError::Open { retry_after, .. } => Neo4jError::Open { retry_after },
+        CallError::Full { .. } => Neo4jError::Busy,
+        CallError::Deadline { attempts: 0, .. } => Neo4jError::Busy,
+        CallError::Deadline { .. } => {
+            let limit_ms = u64::try_from(deadline.remaining().as_millis()).unwrap_or(u64::MAX);
+            Neo4jError::TimedOut { limit_ms, committing: true, alive: false }
         }
     }
 }

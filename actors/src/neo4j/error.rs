@@ -4,8 +4,10 @@
 //! a client's mistake is never a failure of the server.
 
 use std::io::ErrorKind;
+use std::time::Duration;
 
 use crate::fault::{Classify, Kind, Retry};
+use crate::resilience::{Class, Failure};
 
 /// Longest part of the server's own words that is kept, in characters.
 const MESSAGE_CHARS_MAX: usize = 300;
@@ -72,6 +74,15 @@ pub enum Neo4jError {
         /// The server's words, shortened.
         message: String,
     },
+    /// Too many calls failed lately: the breaker is open. Nothing was done.
+    #[error("calls to Neo4j failed lately; the next is tried in {} ms", .retry_after.as_millis())]
+    Open {
+        /// When the next call is let through.
+        retry_after: Duration,
+    },
+    /// As many calls are in hand as are allowed. Nothing was done.
+    #[error("as many calls to Neo4j are in hand as are allowed; try again shortly")]
+    Busy,
     /// An answer that we cannot read.
     #[error("an answer of Neo4j cannot be read: {0}")]
     Answer(String),
@@ -165,6 +176,13 @@ impl Neo4jError {
         }
     }
 
+    /// Whether transactions got into each other's way: rolled back, and worth another try at once.
+    pub(super) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Transient { code, .. }
+            if code.ends_with("DeadlockDetected") || code.ends_with("LockClientStopped")
+                || code.ends_with("Outdated"))
+    }
+
     /// Whether a unique constraint refused the statement.
     pub fn is_not_unique(&self) -> bool {
         self.code().is_some_and(|code| code.ends_with(".Schema.ConstraintValidationFailed"))
@@ -179,14 +197,29 @@ impl Neo4jError {
     }
 }
 
+impl Failure for Neo4jError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Away { .. } | Self::Transient { .. } | Self::Database { .. } => Class::Transient,
+            Self::Interrupted { committing: false, .. } => Class::Transient,
+            // The server answered others meanwhile: the statement was slow, not the server.
+            Self::TimedOut { alive: true, committing: false, .. } => Class::Permanent,
+            Self::Interrupted { .. } | Self::TimedOut { .. } => Class::Unknown,
+            _ => Class::Permanent,
+        }
+    }
+}
+
 impl Classify for Neo4jError {
     fn kind(&self) -> Kind {
         match self {
             Self::Refused { .. } | Self::Exhausted { .. } => Kind::InvalidInput,
             Self::TimedOut { .. } => Kind::DeadlineExceeded,
-            Self::Away { .. } | Self::Interrupted { .. } | Self::Transient { .. } => {
-                Kind::Unavailable
-            }
+            Self::Busy => Kind::Overloaded,
+            Self::Away { .. }
+            | Self::Interrupted { .. }
+            | Self::Transient { .. }
+            | Self::Open { .. } => Kind::Unavailable,
             Self::Config(_) | Self::Database { .. } | Self::Answer(_) => Kind::Internal,
         }
     }
@@ -197,8 +230,9 @@ impl Classify for Neo4jError {
                 Retry::Never
             }
             Self::Transient { .. } => Retry::Safe,
+            Self::Open { retry_after } => Retry::After(*retry_after),
             error if !error.is_without_effect() => Retry::Unsafe,
-            _ => Retry::After(std::time::Duration::from_secs(1)),
+            _ => Retry::After(Duration::from_secs(1)),
         }
     }
 }

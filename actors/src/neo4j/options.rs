@@ -10,10 +10,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::mistakes;
+use crate::resilience::DependencyOptions;
 use crate::supervision::InvalidOption;
 
 /// Port of Bolt when the URI names none.
 const PORT: u16 = 7687;
+/// An attempt ends this much after its query should have: the query's own end says more.
+const ATTEMPT_MARGIN_MS: u64 = 500;
 /// What a URI may begin with: direct or routed; plain, verified, or encrypted without verification.
 const SCHEMES: [&str; 6] = ["bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc"];
 
@@ -45,6 +48,9 @@ pub struct Neo4jOptions {
     pub health_interval_ms: u64,
     /// Longest pause between two attempts to reach it while it is away, in milliseconds.
     pub reconnect_max_ms: u64,
+    /// What stands in front of it. `attempt_timeout_ms` and `breaker.slow_ms` do not fall below
+    /// `query_timeout_ms`: a query is as slow as its author made it.
+    pub resilience: DependencyOptions,
 }
 
 impl Default for Neo4jOptions {
@@ -61,6 +67,7 @@ impl Default for Neo4jOptions {
             query_timeout_ms: 30_000,
             health_interval_ms: 5_000,
             reconnect_max_ms: 5_000,
+            resilience: DependencyOptions::default(),
         }
     }
 }
@@ -95,6 +102,15 @@ impl Neo4jOptions {
         Duration::from_millis(self.query_timeout_ms)
     }
 
+    /// The guard in front of it, with the times that a query may take.
+    pub(super) fn guard(&self) -> DependencyOptions {
+        let mut guard = self.resilience.clone();
+        let longest = self.query_timeout_ms + ATTEMPT_MARGIN_MS;
+        guard.attempt_timeout_ms = guard.attempt_timeout_ms.max(longest);
+        guard.breaker.slow_ms = guard.breaker.slow_ms.max(longest);
+        guard
+    }
+
     /// `host:port` of the URI, for messages.
     pub fn address(&self) -> String {
         parse_uri(&self.uri)
@@ -110,6 +126,10 @@ impl Neo4jOptions {
             ("health_interval_ms", self.health_interval_ms, 100..=600_000),
             ("reconnect_max_ms", self.reconnect_max_ms, 100..=600_000),
         ]);
+        found.extend(self.resilience.mistakes().into_iter().map(|mistake| InvalidOption {
+            key: format!("resilience.{}", mistake.key),
+            message: mistake.message,
+        }));
         let mut wrong = |key: &str, message: String| {
             found.push(InvalidOption { key: key.to_owned(), message });
         };

@@ -8,11 +8,17 @@ use ultimate_mcp_actors::neo4j::migrations::{Migration, run};
 use ultimate_mcp_actors::neo4j::{
     Limits, Neo4jClient, Neo4jError, Neo4jOptions, Params, Statement,
 };
+use ultimate_mcp_actors::resilience::BreakerObserver;
 use ultimate_mcp_testkit::{Neo4j, neo4j_exclusive};
 
 /// Time enough for a loaded machine.
 pub fn soon() -> Deadline {
     Deadline::after(Duration::from_secs(30))
+}
+
+/// Nobody watches the breaker.
+pub fn unobserved() -> BreakerObserver {
+    std::sync::Arc::new(|_, _| {})
 }
 
 /// Options for a server of the kit.
@@ -34,7 +40,7 @@ async fn read(client: &Neo4jClient, cypher: &str) -> Result<Value, Neo4jError> {
 #[tokio::test]
 async fn the_client_keeps_its_promises_on_a_real_server() {
     let exclusive = neo4j_exclusive().await;
-    let client = Neo4jClient::new(options(&exclusive.server)).unwrap();
+    let client = Neo4jClient::new(options(&exclusive.server), unobserved()).unwrap();
     every_kind_of_value_becomes_json(&client).await;
     a_transaction_is_all_or_nothing(&client).await;
     rows_are_cut_off_and_said(&client).await;
