@@ -17,7 +17,7 @@ pub mod value;
 pub use client::Neo4jClient;
 pub use error::Neo4jError;
 pub use health::{Neo4jHealth, State};
-pub use neo4rs::{BoltList, BoltMap, BoltType};
+pub use neo4rs::{BoltList, BoltMap, BoltNull, BoltType};
 pub use options::Neo4jOptions;
 pub use statement::{Limits, Params, Record, Rows, Statement};
 pub use transaction::{Job, Tx, Verdict, Work};
