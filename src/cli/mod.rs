@@ -65,6 +65,9 @@ pub fn execute(
         Command::Audit { command: AuditCommand::Verify { witness, common } } => {
             audit::verify(&common.load(environment)?.config, witness.as_deref(), out)
         }
+        Command::Audit { command: AuditCommand::Erase { user, common } } => {
+            audit::erase(&common.load(environment)?.config, &user, out)
+        }
         Command::Doctor { common } => doctor::doctor(&common.load(environment)?.config.cell, out),
         Command::Graph { command: GraphCommand::Export { file, common } } => {
             graph::export(&common.load(environment)?.config, &file, out)
