@@ -14,6 +14,7 @@ mod roles;
 mod supervision;
 mod tokens;
 mod tools;
+mod users;
 
 use actix_web::web::{self, ServiceConfig};
 
@@ -44,6 +45,9 @@ pub fn routes(config: &mut ServiceConfig) {
                 .route(web::get().to(roles::list))
                 .route(web::post().to(roles::assign))
                 .route(web::delete().to(roles::remove)),
+        )
+        .service(
+            resource("/api/v1/users/{user_id}", "DELETE").route(web::delete().to(users::erase)),
         )
         .service(resource("/api/v1/audit", "GET").route(web::get().to(audit::query)))
         .service(resource("/api/v1/graph/export", "GET").route(web::get().to(graph::export)))

@@ -221,6 +221,16 @@ pub enum AuditCommand {
         #[allow(missing_docs, reason = "documented at Common")]
         common: Common,
     },
+    /// Erase a person from trail, roles and artifacts while the server is stopped; while it runs, use
+    /// DELETE /api/v1/users/{user_id}
+    Erase {
+        /// Whom: the name under which calls are audited
+        #[arg(long, value_name = "NAME")]
+        user: String,
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "documented at Common")]
+        common: Common,
+    },
 }
 
 /// `graph …`

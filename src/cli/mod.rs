@@ -70,6 +70,9 @@ pub fn execute(
         Command::Audit { command: AuditCommand::Verify { witness, common } } => {
             audit::verify(&common.load(environment)?.config, witness.as_deref(), out)
         }
+        Command::Audit { command: AuditCommand::Erase { user, common } } => {
+            audit::erase(&common.load(environment)?.config, &user, out)
+        }
         Command::Doctor { common } => doctor::doctor(&common.load(environment)?.config.cell, out),
         Command::Backup(args) => backup::backup(&args.common.load(environment)?.config, &args, out),
         Command::Restore(args) => {

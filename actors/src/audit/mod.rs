@@ -12,19 +12,24 @@
 
 mod actor;
 mod chain;
+mod cut;
 mod end;
+mod erasure;
 mod error;
 mod event;
 mod lines;
+mod naming;
 mod options;
 mod orphans;
 mod prepared;
 mod query;
 mod readers;
+mod row;
 mod schema;
 mod store;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod verify;
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -39,18 +44,21 @@ use self::actor::{Append, AuditActor, Counters, Setup};
 use self::lines::LineWriter;
 use self::prepared::Prepared;
 use self::readers::Readers;
+use self::upkeep::Erase;
 use crate::deadline::Deadline;
-use crate::ids::EventId;
+use crate::ids::{CallerId, EventId};
 use crate::supervision::{ChildRef, ChildSpec, Supervisor};
 
 pub use self::chain::{AuditKey, HASH_BYTES};
 pub use self::end::{adopt, end_of};
+pub use self::erasure::erase_offline;
 pub use self::error::AuditError;
 pub use self::event::{Body, Event, EventType, NewEvent, Phase};
 pub use self::options::{AuditOptions, Lines};
 pub use self::orphans::{OVERDUE, STOPPED};
 pub use self::prepared::{DETAILS_BYTES_MAX, ERROR_MESSAGE_BYTES_MAX, TEXT_BYTES_MAX};
 pub use self::query::{Filter, LIMIT_DEFAULT, LIMIT_MAX, Page};
+pub use self::upkeep::ErasureReport;
 pub use self::verify::{Broken, Fault, VerifyReport, Witness, verify, verify_against};
 
 /// The way to the audit. Cheap to clone.
@@ -88,6 +96,8 @@ pub struct AuditStats {
     pub last_seq: i64,
     /// Log lines not written because their queue was full.
     pub lines_dropped: u64,
+    /// Events that retention removed.
+    pub events_removed: u64,
 }
 
 impl AuditHandle {
@@ -106,6 +116,8 @@ impl AuditHandle {
         let lock = lock(path)?;
         open_private(path)?;
         let counters = Arc::new(Counters::default());
+        let shipped = if options.copied_elsewhere { 0 } else { i64::MAX };
+        counters.shipped_seq.store(shipped, Ordering::Release);
         let swept = orphans::sweep(path, &key, options.wal_pages)?;
         counters.orphans_swept.store(swept as u64, Ordering::Relaxed);
         let lines = LineWriter::start(options.stdout, counters.lines_dropped.clone())
@@ -186,6 +198,21 @@ impl AuditHandle {
         self.readers.page(filter, deadline).await
     }
 
+    /// Erases a person from the trail: the name, addresses and sessions go, the events stay and still
+    /// verify. Answered when every stored event was looked at; noted durably at once and carried on
+    /// after a crash or when the deadline passes. Calls of the person that run meanwhile are looked for
+    /// again a quarter of an hour later.
+    ///
+    /// # Errors
+    /// The writer is overloaded, down, or the trail cannot be written.
+    pub async fn erase(
+        &self,
+        user: &CallerId,
+        deadline: Deadline,
+    ) -> Result<ErasureReport, AuditError> {
+        self.child.ask(Erase { user: user.as_str().to_owned() }, deadline).await?
+    }
+
     /// What the writer has done since the process started.
     pub fn stats(&self) -> AuditStats {
         let counters = &self.counters;
@@ -201,6 +228,7 @@ impl AuditHandle {
             overdue_closed: read(&counters.overdue_closed),
             last_seq: counters.last_seq.load(Ordering::Relaxed),
             lines_dropped: read(&counters.lines_dropped),
+            events_removed: read(&counters.events_removed),
         }
     }
 

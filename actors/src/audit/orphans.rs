@@ -45,7 +45,7 @@ pub(crate) fn outcomes_for(
     let mut outcomes = Vec::with_capacity(calls.len());
     for call in calls {
         let intent = store.intent(call.seq).map_err(AuditError::read)?.unwrap_or_default();
-        let body: Body = serde_json::from_str(&intent.body).unwrap_or_default();
+        let body = Body::parse(&intent.body, intent.who.as_deref()).unwrap_or_default();
         let kind = EventType::parse(&intent.event_type).unwrap_or(EventType::SystemError);
         let mut event = NewEvent::new(kind, Phase::Outcome, body.action);
         event.call_id = Some(CallId::from(call.call_id));

@@ -2,7 +2,10 @@
 //!
 //! Published whole by [`super::actor::AuthorizationActor`]; read without a hop.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+
+use aws_lc_rs::digest;
 
 use super::permission::{Permission, Permissions};
 use super::policy::{Combine, Limits, Policy};
@@ -19,6 +22,17 @@ pub struct Snapshot {
     pub(super) tokens: ShardedMap<i64>,
     /// User → tokens issued at or before this second are void.
     pub(super) users: ShardedMap<i64>,
+    /// Hash of an erased user's name → tokens issued at or before this second are void.
+    pub(super) erased: Arc<HashMap<NameHash, i64>>,
+}
+
+/// SHA-256 of a user's name: recognises the tokens of an erased user without keeping the name.
+pub(super) type NameHash = [u8; 32];
+
+pub(super) fn name_hash(user: &str) -> NameHash {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, user.as_bytes()).as_ref());
+    hash
 }
 
 impl Snapshot {
@@ -28,6 +42,7 @@ impl Snapshot {
             roles: ShardedMap::default(),
             tokens: ShardedMap::default(),
             users: ShardedMap::default(),
+            erased: Arc::default(),
         }
     }
 
@@ -82,7 +97,11 @@ impl Snapshot {
     /// in the very second of the user's revocation is void: seconds are all it says.
     pub fn is_revoked(&self, jti: Option<&str>, user: &CallerId, issued_at: Option<i64>) -> bool {
         let by_id = jti.is_some_and(|jti| self.tokens.get(jti).is_some());
-        let by_user = self.users.get(user.as_str());
-        by_id || by_user.is_some_and(|before| issued_at.is_none_or(|issued| issued <= *before))
+        let by_user = self.users.get(user.as_str()).copied();
+        // Hashing is spared as long as nobody was erased lately.
+        let erased = || self.erased.get(&name_hash(user.as_str())).copied();
+        let by_erasure = if self.erased.is_empty() { None } else { erased() };
+        let is_void = |before: i64| issued_at.is_none_or(|issued| issued <= before);
+        by_id || by_user.is_some_and(is_void) || by_erasure.is_some_and(is_void)
     }
 }
