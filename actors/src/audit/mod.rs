@@ -12,6 +12,7 @@
 
 mod actor;
 mod chain;
+mod end;
 mod error;
 mod event;
 mod lines;
@@ -43,6 +44,7 @@ use crate::ids::EventId;
 use crate::supervision::{ChildRef, ChildSpec, Supervisor};
 
 pub use self::chain::{AuditKey, HASH_BYTES};
+pub use self::end::{adopt, end_of};
 pub use self::error::AuditError;
 pub use self::event::{Body, Event, EventType, NewEvent, Phase};
 pub use self::options::{AuditOptions, Lines};
