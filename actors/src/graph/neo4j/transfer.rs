@@ -106,7 +106,8 @@ async fn page(client: &Neo4jClient, text: &str, after: &str) -> Result<Rows, Gra
 /// What the first reading of an import found.
 struct Checked {
     spool: File,
-    report: TransferReport,
+    /// What stands in it, or the first mistake.
+    report: Result<TransferReport, GraphError>,
     /// Keys that relationships name and the file does not hold, with the line that names them first.
     foreign: Vec<(String, u64)>,
 }
@@ -122,22 +123,9 @@ pub(super) async fn import(
         let spool = spool()?;
         let copy = spool.try_clone().map_err(spool_failed)?;
         let mut reader = ImportReader::begin(Box::new(Tee::new(source, copy)), &options)?;
-        let (mut present, mut foreign) = (HashSet::new(), Vec::new());
-        while let Some(record) = reader.next_record()? {
-            match record {
-                Record::Node(node) => {
-                    present.insert(node.key);
-                }
-                Record::Relationship(change) => {
-                    for key in [change.identity.start, change.identity.end] {
-                        if present.insert(key.clone()) {
-                            foreign.push((key, reader.line()));
-                        }
-                    }
-                }
-            }
-        }
-        Ok(Checked { spool, report: reader.report(), foreign })
+        let mut foreign = Vec::new();
+        let report = look_through(&mut reader, &mut foreign);
+        Ok(Checked { spool, report, foreign })
     })
     .await?;
     graph.ready(Deadline::after(STEP)).await?;
@@ -147,18 +135,43 @@ pub(super) async fn import(
             "the graph is not empty; import over it, or into an empty one".to_owned(),
         ));
     }
+    // The first mistake in the file is told: a missing node may stand before what did not parse.
     check_foreign(graph, &checked.foreign).await?;
-    let records = checked.report.nodes + checked.report.relationships;
+    let report = checked.report?;
+    let records = report.nodes + report.relationships;
     if records == 0 {
-        return Ok(checked.report);
+        return Ok(report);
     }
     if records <= ONE_TRANSACTION_MAX {
-        one_transaction(graph, checked.spool, empty).await?;
+        one_transaction(graph, checked.spool).await?;
     } else {
         super::bulk::load(graph, checked.spool, empty).await?;
     }
     graph.counter.advance();
-    Ok(checked.report)
+    Ok(report)
+}
+
+/// Reads to the end, or to the first mistake; collects the keys that only the graph can hold.
+fn look_through(
+    reader: &mut ImportReader<'_>,
+    foreign: &mut Vec<(String, u64)>,
+) -> Result<TransferReport, GraphError> {
+    let mut present = HashSet::new();
+    while let Some(record) = reader.next_record()? {
+        match record {
+            Record::Node(node) => {
+                present.insert(node.key);
+            }
+            Record::Relationship(change) => {
+                for key in [change.identity.start, change.identity.end] {
+                    if present.insert(key.clone()) {
+                        foreign.push((key, reader.line()));
+                    }
+                }
+            }
+        }
+    }
+    Ok(reader.report())
 }
 
 async fn is_empty(graph: &Neo4jGraph) -> Result<bool, GraphError> {
@@ -183,7 +196,7 @@ async fn check_foreign(graph: &Neo4jGraph, foreign: &[(String, u64)]) -> Result<
     Ok(())
 }
 
-async fn one_transaction(graph: &Neo4jGraph, spool: File, fresh: bool) -> Result<(), GraphError> {
+async fn one_transaction(graph: &Neo4jGraph, spool: File) -> Result<(), GraphError> {
     let options = graph.options.clone();
     let batch = blocking(move || {
         let mut batch =
@@ -199,7 +212,6 @@ async fn one_transaction(graph: &Neo4jGraph, spool: File, fresh: bool) -> Result
     })
     .await?;
     // What somebody else wrote since the graph was found empty is met as a race, and then merged.
-    let _ = fresh;
     graph.write(batch, false, Deadline::after(STEP)).await.map(drop)
 }
 
