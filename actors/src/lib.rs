@@ -16,6 +16,7 @@ pub mod ids;
 pub mod neo4j;
 pub mod resilience;
 pub mod sessions;
+pub mod shipping;
 pub mod supervision;
 #[cfg(test)]
 mod testing;

@@ -243,7 +243,7 @@ fn choose_index(connection: &Connection, filter: &Filter) -> rusqlite::Result<&'
 }
 
 /// Reads one event; what a tampered row holds instead of its fields is shown as empty.
-fn read_event(row: &Row<'_>) -> rusqlite::Result<(i64, Event)> {
+pub(crate) fn read_event(row: &Row<'_>) -> rusqlite::Result<(i64, Event)> {
     let ts_us: i64 = row.get(2)?;
     let uuid = |index| -> rusqlite::Result<Option<String>> {
         let bytes = row.get_ref(index)?.as_blob_or_null()?;

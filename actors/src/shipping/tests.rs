@@ -1,0 +1,1 @@
+//! What shipping promises, against a real server.
