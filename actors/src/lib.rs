@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod authorization;
+pub mod backup;
 mod bounds;
 pub mod cache;
 pub mod deadline;

@@ -92,6 +92,7 @@ pub const ROUTES: &[Route] = &[
         query: AUDIT_QUERY,
         ..route("GET", "/api/v1/audit", "The audit trail, newest first.", ADMIN)
     },
+    route("GET", "/api/v1/graph/export", "The whole graph as JSON Lines.", ADMIN),
     Route {
         body: &[
             ("sub", "string", true),

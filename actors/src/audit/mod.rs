@@ -13,6 +13,7 @@
 mod actor;
 mod chain;
 mod cut;
+mod end;
 mod erasure;
 mod error;
 mod event;
@@ -50,11 +51,14 @@ use crate::deadline::Deadline;
 use crate::ids::{CallerId, EventId};
 use crate::supervision::{ChildRef, ChildSpec, Supervisor};
 
+#[cfg(test)]
+pub(crate) use self::store::Store;
 pub(crate) use self::erasure::Erasure;
 pub(crate) use self::prepared::hex;
 pub(crate) use self::spool::{SpoolReader, Spooled};
 
 pub use self::chain::{AuditKey, HASH_BYTES};
+pub use self::end::{adopt, end_of};
 pub use self::erasure::erase_offline;
 pub use self::error::AuditError;
 pub use self::event::{Body, Event, EventType, NewEvent, Phase};
@@ -229,6 +233,12 @@ impl AuditHandle {
     /// Events up to this seq are durable elsewhere: retention may remove them.
     pub(crate) fn shipped(&self, seq: i64) {
         self.counters.shipped_seq.store(seq, Ordering::Release);
+    }
+
+    /// Up to where retention may remove events.
+    #[cfg(test)]
+    pub(crate) fn shipped_seq(&self) -> i64 {
+        self.counters.shipped_seq.load(Ordering::Acquire)
     }
 
     /// The copy elsewhere has followed an erasure up to this stage.

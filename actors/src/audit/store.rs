@@ -20,7 +20,7 @@ const INSERT: &str = "INSERT INTO event (seq, event_id, ts, event_type, phase, c
      tool, success, body, hash, format, who, salt) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 2, ?12, ?13)";
 const READ_HEAD: &str = "SELECT seq, hash, open_from, mac, key_id FROM head WHERE id = 1";
-const WRITE_HEAD: &str =
+pub(super) const WRITE_HEAD: &str =
     "UPDATE head SET seq = ?1, hash = ?2, open_from = ?3, mac = ?4 WHERE id = 1";
 
 /// The end of the chain.

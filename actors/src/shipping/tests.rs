@@ -1,1 +1,0 @@
-//! What shipping promises, against a real server.
