@@ -51,11 +51,11 @@ use crate::deadline::Deadline;
 use crate::ids::{CallerId, EventId};
 use crate::supervision::{ChildRef, ChildSpec, Supervisor};
 
-#[cfg(test)]
-pub(crate) use self::store::Store;
 pub(crate) use self::erasure::Erasure;
 pub(crate) use self::prepared::hex;
 pub(crate) use self::spool::{SpoolReader, Spooled};
+#[cfg(test)]
+pub(crate) use self::store::Store;
 
 pub use self::chain::{AuditKey, HASH_BYTES};
 pub use self::end::{adopt, end_of};

@@ -29,7 +29,7 @@ const CURSOR_VERSION: u8 = 1;
 
 /// The hash of the event before `e`, also when retention removed it.
 pub(crate) const PREV_HASH: &str = "coalesce((SELECT p.hash FROM event p WHERE p.seq = e.seq - 1), \
-     (SELECT c.hash FROM cut c WHERE c.seq = e.seq - 1))";
+     (SELECT c.hash FROM cut c WHERE c.last_seq = e.seq - 1))";
 
 /// Which events are wanted; everything that is given must hold.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -67,8 +67,7 @@ impl SpoolReader {
 
     /// Hash of the event at `seq`; `None` when there is none.
     pub(crate) fn hash_at(&self, seq: i64) -> Result<Option<Hash>, AuditError> {
-        let sql =
-            "SELECT hash FROM event WHERE seq = ?1 UNION ALL SELECT hash FROM cut WHERE seq = ?1";
+        let sql = "SELECT hash FROM event WHERE seq = ?1 UNION ALL SELECT hash FROM cut WHERE last_seq = ?1";
         let hash = self.connection.query_row(sql, [seq], |row| row.get(0)).optional();
         hash.map_err(AuditError::read)
     }

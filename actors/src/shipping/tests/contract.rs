@@ -61,7 +61,10 @@ async fn every_event_is_there_once_and_a_replay_changes_nothing(client: &Neo4jCl
 
 async fn who_ran_what_on_which_data_is_one_query(client: &Neo4jClient) {
     let node = Node::start().await;
-    node.authorization.assign_role(&caller("ada"), "developer", &caller("root"), soon()).await.unwrap();
+    node.authorization
+        .assign_role(&caller("ada"), "developer", &caller("root"), soon())
+        .await
+        .unwrap();
     let artifact = json!({ "id": "a1", "sha256": "ff00", "size": 12 });
     let touching = json!({ "touched": ["paper:1", "paper:2"], "produced": [artifact] });
     let call = node.call("ada", touching).await;
@@ -74,9 +77,8 @@ async fn who_ran_what_on_which_data_is_one_query(client: &Neo4jClient) {
     let row = &rows[0];
     let told = ["who", "roles", "what", "success", "data", "session", "artifacts"];
     let told: Vec<_> = told.iter().map(|column| row.json(column)).collect();
-    let expected = json!([
-        "ada", ["developer"], "graph_upsert", true, "paper:1", "session-of-ada", ["ff00"]
-    ]);
+    let expected =
+        json!(["ada", ["developer"], "graph_upsert", true, "paper:1", "session-of-ada", ["ff00"]]);
     assert_eq!(json!(told), expected);
     assert_eq!(row.text("trace"), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
     assert_eq!(ask(client, cypher::WHO_RAN_WHAT, on("paper:2")).await.len(), 2);
@@ -127,7 +129,10 @@ async fn an_erased_person_is_erased_from_the_copy_and_a_replay_does_not_return_i
     let node = Node::start().await;
     let keys = json!({ "touched": ["person:ada", "paper:1"] });
     for user in ["ada", "bob"] {
-        node.authorization.assign_role(&caller(user), "viewer", &caller("root"), soon()).await.unwrap();
+        node.authorization
+            .assign_role(&caller(user), "viewer", &caller("root"), soon())
+            .await
+            .unwrap();
         node.call(user, keys.clone()).await;
     }
     let shipping = node.ship(client.clone(), quick()).await;

@@ -10,7 +10,6 @@ use std::time::Duration;
 use tempfile::TempDir;
 use ultimate_mcp_testkit::Neo4j;
 
-use super::shipper::Setup;
 use super::*;
 use crate::audit::{AuditKey, AuditOptions, EventType, Lines, NewEvent, Phase};
 use crate::authorization::{AuthorizationOptions, DEFAULT_POLICY, Policy};
