@@ -15,6 +15,7 @@ pub mod fault;
 pub mod graph;
 pub mod ids;
 pub mod neo4j;
+pub mod redis;
 pub mod resilience;
 pub mod sessions;
 pub mod shipping;

@@ -10,18 +10,19 @@
 //! limit on the server, and an abandoned transaction costs the whole pool, which ends it on the server.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use neo4rs::{BoltType, ConfigBuilder, Graph, Query};
+use neo4rs::{ConfigBuilder, Graph, Query};
 use tokio::sync::{Notify, watch};
 
 use super::error::{Neo4jError, Stage};
 use super::health::{self, Neo4jHealth, State};
 use super::options::Neo4jOptions;
 use super::runtime::Tied;
-use super::statement::{Limits, Params, Record, Rows, Statement, weight};
+use super::statement::{Limits, Params, Rows, Statement, record, weight};
+use super::transaction::{InOrder, Job, TIDY_TIMEOUT, transact};
 use crate::deadline::Deadline;
 use crate::resilience::schedule::{Schedule, ScheduleOptions};
 use crate::resilience::{BreakerObserver, CallError, Dependency, DependencySnapshot};
@@ -37,8 +38,6 @@ const CONFLICT_PAUSES: ScheduleOptions = ScheduleOptions {
 const CONFLICT_ATTEMPTS: u32 = 12;
 /// Rows fetched at once: what a stream holds in memory.
 const FETCH_ROWS: usize = 200;
-/// Longest time to take a transaction back or to give up a stream in good order.
-const TIDY_TIMEOUT: Duration = Duration::from_secs(2);
 /// The server ends a statement this much before we stop waiting, so that it says why.
 const SERVER_MARGIN: Duration = Duration::from_millis(20);
 
@@ -132,11 +131,25 @@ impl Neo4jClient {
         deadline: Deadline,
         repeatable: bool,
     ) -> Result<Vec<Rows>, Neo4jError> {
+        self.transaction(deadline, repeatable, InOrder(statements)).await
+    }
+
+    /// Runs a job in one transaction, which its verdict ends. It may be run again from the start, in a
+    /// new transaction, when others got in its way.
+    ///
+    /// # Errors
+    /// As [`Neo4jClient::write`].
+    pub async fn transaction<J: Job>(
+        &self,
+        deadline: Deadline,
+        repeatable: bool,
+        job: J,
+    ) -> Result<J::Answer, Neo4jError> {
         let deadline = deadline.at_most(self.inner.options.query_timeout());
-        let statements: Arc<[Statement]> = statements.into();
+        let job = Arc::new(job);
         self.guarded(deadline, repeatable, || {
-            let (inner, statements) = (Arc::clone(&self.inner), Arc::clone(&statements));
-            async move { inner.write(&statements, deadline).await }
+            let (inner, job) = (Arc::clone(&self.inner), Arc::clone(&job));
+            async move { inner.transaction(&*job, deadline).await }
         })
         .await
     }
@@ -348,7 +361,6 @@ impl Inner {
         let _running = Running::begin(&self.running);
         let began = Instant::now();
         let limit = deadline.remaining();
-        let stage = AtomicU8::new(0);
         let work = async {
             let graph = self.graph()?;
             let server_ms = limit.saturating_sub(SERVER_MARGIN).as_millis().max(1);
@@ -358,7 +370,6 @@ impl Inner {
             let opened = graph.execute_read(query).await;
             let mut stream =
                 opened.map_err(|error| Neo4jError::from_driver(error, Stage::Opening))?;
-            stage.store(1, Ordering::Relaxed);
             let running = |error| Neo4jError::from_driver(error, Stage::Running);
             let (mut rows, mut bytes) = (Rows::default(), 0);
             while let Some(row) = stream.next().await.map_err(running)? {
@@ -390,11 +401,11 @@ impl Inner {
         Neo4jError::TimedOut { limit_ms, committing, alive }
     }
 
-    async fn write(
+    async fn transaction<J: Job>(
         &self,
-        statements: &[Statement],
+        job: &J,
         deadline: Deadline,
-    ) -> Result<Vec<Rows>, Neo4jError> {
+    ) -> Result<J::Answer, Neo4jError> {
         self.present(deadline).await?;
         let _running = Running::begin(&self.running);
         let began = Instant::now();
@@ -403,68 +414,14 @@ impl Inner {
         let graph = self.graph()?;
         let guard =
             Abandoned { inner: self, graph: Arc::clone(&graph), tidy: AtomicBool::new(false) };
-        let work = transact(&graph, statements, &committing, &guard.tidy);
-        let outcome = match tokio::time::timeout_at(deadline.instant(), work).await {
+        let whole = transact(&graph, job, &committing, &guard.tidy);
+        let outcome = match tokio::time::timeout_at(deadline.instant(), whole).await {
             Ok(outcome) => outcome,
             Err(_) => Err(self.late(limit, began, committing.load(Ordering::Relaxed))),
         };
         drop(guard);
         self.learn(outcome)
     }
-}
-
-/// Runs statements and commits. Sets `tidy` when nothing is left open on the server.
-async fn transact(
-    graph: &Graph,
-    statements: &[Statement],
-    committing: &AtomicBool,
-    tidy: &AtomicBool,
-) -> Result<Vec<Rows>, Neo4jError> {
-    let opened = graph.start_txn().await;
-    let mut txn = opened.map_err(|error| Neo4jError::from_driver(error, Stage::Opening))?;
-    let mut answers = Vec::with_capacity(statements.len());
-    for statement in statements {
-        match run(&mut txn, statement).await {
-            Ok(rows) => answers.push(rows),
-            Err(error) => {
-                let rolled_back = tokio::time::timeout(TIDY_TIMEOUT, txn.rollback()).await;
-                // A failed statement has ended the transaction: the server then refuses the rollback.
-                let ended = matches!(rolled_back, Ok(Ok(()))) || error.code().is_some();
-                tidy.store(ended, Ordering::Relaxed);
-                return Err(error);
-            }
-        }
-    }
-    committing.store(true, Ordering::Relaxed);
-    let committed = txn.commit().await;
-    let committed = committed.map_err(|error| Neo4jError::from_driver(error, Stage::Committing));
-    let ended = committed.as_ref().map_or_else(|error| error.code().is_some(), |_| true);
-    tidy.store(ended, Ordering::Relaxed);
-    committed.map(|_| answers)
-}
-
-async fn run(txn: &mut neo4rs::Txn, statement: &Statement) -> Result<Rows, Neo4jError> {
-    let running = |error| Neo4jError::from_driver(error, Stage::Running);
-    let query =
-        Query::new(statement.cypher.clone().into_owned()).with_params(statement.params.0.clone());
-    let mut stream = txn.execute(query).await.map_err(running)?;
-    let mut rows = Rows::default();
-    while let Some(row) = stream.next(txn.handle()).await.map_err(running)? {
-        rows.records.push(record(&row)?);
-    }
-    let summary = stream.finish(txn.handle()).await.map_err(running)?;
-    rows.count(&summary);
-    Ok(rows)
-}
-
-fn record(row: &neo4rs::Row) -> Result<Record, Neo4jError> {
-    let mut cells = std::collections::HashMap::new();
-    for name in row.keys() {
-        let cell = row.get::<BoltType>(&name.value);
-        let cell = cell.map_err(|error| Neo4jError::Answer(format!("{}: {error}", name.value)))?;
-        cells.insert(name.value.clone(), cell);
-    }
-    Ok(Record(cells))
 }
 
 /// The password as it stands now.

@@ -11,14 +11,16 @@ pub mod migrations;
 mod options;
 pub(crate) mod runtime;
 mod statement;
+mod transaction;
 pub mod value;
 
 pub use client::Neo4jClient;
 pub use error::Neo4jError;
 pub use health::{Neo4jHealth, State};
-pub use neo4rs::{BoltList, BoltMap, BoltType};
+pub use neo4rs::{BoltList, BoltMap, BoltNull, BoltType};
 pub use options::Neo4jOptions;
 pub use statement::{Limits, Params, Record, Rows, Statement};
+pub use transaction::{Job, Tx, Verdict, Work};
 
 /// Prefix of the labels that are ours.
 pub const SYSTEM_LABEL_PREFIX: &str = "Umcp";

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use neo4rs::{BoltMap, BoltType};
 use serde_json::Value;
 
+use super::error::Neo4jError;
 use super::value;
 
 /// Values for `$name` in a statement.
@@ -151,6 +152,17 @@ impl Rows {
         self.relationships_deleted = stats.relationships_deleted;
         self.properties_set = stats.properties_set;
     }
+}
+
+/// A row of the driver.
+pub(super) fn record(row: &neo4rs::Row) -> Result<Record, Neo4jError> {
+    let mut cells = HashMap::new();
+    for name in row.keys() {
+        let cell = row.get::<BoltType>(&name.value);
+        let cell = cell.map_err(|error| Neo4jError::Answer(format!("{}: {error}", name.value)))?;
+        cells.insert(name.value.clone(), cell);
+    }
+    Ok(Record(cells))
 }
 
 /// About as many bytes as the cell has in JSON.
