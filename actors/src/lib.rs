@@ -18,6 +18,7 @@ pub mod neo4j;
 pub mod redis;
 pub mod resilience;
 pub mod sessions;
+pub mod shipping;
 pub mod supervision;
 #[cfg(test)]
 mod testing;

@@ -29,7 +29,7 @@ pub(crate) fn read(connection: &Connection, key: &AuditKey) -> Result<Cut, Audit
         return Ok(Cut::NONE);
     }
     let mut statement = connection
-        .prepare_cached("SELECT seq, hash, mac FROM cut WHERE id = 1")
+        .prepare_cached("SELECT last_seq, hash, mac FROM cut WHERE id = 1")
         .map_err(AuditError::read)?;
     let row = statement.query_row([], |row| {
         let blob = |index| row.get_ref(index).and_then(|value| Ok(value.as_blob()?.to_vec()));
@@ -47,8 +47,8 @@ pub(crate) fn read(connection: &Connection, key: &AuditKey) -> Result<Cut, Audit
 }
 
 fn write(connection: &Connection, key: &AuditKey, cut: &Cut) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO cut (id, seq, hash, mac) VALUES (1, ?1, ?2, ?3) ON CONFLICT (id) \
-               DO UPDATE SET seq = excluded.seq, hash = excluded.hash, mac = excluded.mac";
+    let sql = "INSERT INTO cut (id, last_seq, hash, mac) VALUES (1, ?1, ?2, ?3) ON CONFLICT (id) \
+               DO UPDATE SET last_seq = excluded.last_seq, hash = excluded.hash, mac = excluded.mac";
     let mac = key.cut_mac(cut.seq, &cut.hash);
     let mut statement = connection.prepare_cached(sql)?;
     statement.execute(params![cut.seq, cut.hash.as_slice(), mac.as_slice()]).map(drop)

@@ -87,7 +87,8 @@ pub(crate) fn sealed_events(
     after: i64,
     count: usize,
 ) -> rusqlite::Result<Vec<i64>> {
-    let sql = "SELECT seq FROM erasure_event WHERE erasure = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
+    let sql = "SELECT event_seq FROM erasure_event WHERE erasure = ?1 AND event_seq > ?2 \
+               ORDER BY event_seq LIMIT ?3";
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement
         .query_map(params![erasure.as_bytes().as_slice(), after, count as i64], |row| row.get(0))?;
@@ -355,8 +356,7 @@ impl Change {
             self.seal.as_slice(),
         ])?;
         if self.erased == Erased::Content {
-            let sql =
-                "INSERT INTO erasure_event (erasure, seq) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
+            let sql = "INSERT INTO erasure_event (erasure, event_seq) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
             connection
                 .prepare_cached(sql)?
                 .execute(params![erasure.as_bytes().as_slice(), self.seq])?;

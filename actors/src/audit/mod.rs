@@ -26,6 +26,7 @@ mod query;
 mod readers;
 mod row;
 mod schema;
+mod spool;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -44,10 +45,17 @@ use self::actor::{Append, AuditActor, Counters, Setup};
 use self::lines::LineWriter;
 use self::prepared::Prepared;
 use self::readers::Readers;
-use self::upkeep::Erase;
+use self::spool::Spool;
+use self::upkeep::{Erase, ErasureCopied};
 use crate::deadline::Deadline;
 use crate::ids::{CallerId, EventId};
 use crate::supervision::{ChildRef, ChildSpec, Supervisor};
+
+pub(crate) use self::erasure::Erasure;
+pub(crate) use self::prepared::hex;
+pub(crate) use self::spool::{SpoolReader, Spooled};
+#[cfg(test)]
+pub(crate) use self::store::Store;
 
 pub use self::chain::{AuditKey, HASH_BYTES};
 pub use self::end::{adopt, end_of};
@@ -69,6 +77,7 @@ pub struct AuditHandle {
     through_drain: ChildRef<AuditActor>,
     readers: Readers,
     counters: Arc<Counters>,
+    spool: Spool,
     /// Held for the life of the process: one server per file.
     _lock: Arc<File>,
 }
@@ -118,19 +127,22 @@ impl AuditHandle {
         let counters = Arc::new(Counters::default());
         let shipped = if options.copied_elsewhere { 0 } else { i64::MAX };
         counters.shipped_seq.store(shipped, Ordering::Release);
-        let swept = orphans::sweep(path, &key, options.wal_pages)?;
+        let (swept, last_seq) = orphans::sweep(path, &key, options.wal_pages)?;
+        counters.last_seq.store(last_seq, Ordering::Relaxed);
         counters.orphans_swept.store(swept as u64, Ordering::Relaxed);
         let lines = LineWriter::start(options.stdout, counters.lines_dropped.clone())
             .map_err(|error| AuditError::Open(Arc::new(error)))?;
         let readers = Readers::new(path, options.readers, options.readers_waiting_max);
         let mailbox = options.mailbox;
+        let spool = Spool::new(path, key.clone());
         let setup =
             Setup { path: path.to_owned(), key, options, lines, counters: counters.clone() };
         let spec = ChildSpec::new("audit", mailbox, move || AuditActor::new(setup.clone()));
         let child = supervisor.spawn(spec).await;
         let child = child.map_err(|error| AuditError::Spawn(Arc::new(error)))?;
         let through_drain = child.through_drain();
-        Ok(Self { child, through_drain, readers, counters, _lock: Arc::new(lock) })
+        let _lock = Arc::new(lock);
+        Ok(Self { child, through_drain, readers, counters, spool, _lock })
     }
 
     /// Adds an event; returns its id when it is durable.
@@ -211,6 +223,32 @@ impl AuditHandle {
         deadline: Deadline,
     ) -> Result<ErasureReport, AuditError> {
         self.child.ask(Erase { user: user.as_str().to_owned() }, deadline).await?
+    }
+
+    /// The trail for who copies it elsewhere.
+    pub(crate) fn spool(&self) -> &Spool {
+        &self.spool
+    }
+
+    /// Events up to this seq are durable elsewhere: retention may remove them.
+    pub(crate) fn shipped(&self, seq: i64) {
+        self.counters.shipped_seq.store(seq, Ordering::Release);
+    }
+
+    /// Up to where retention may remove events.
+    #[cfg(test)]
+    pub(crate) fn shipped_seq(&self) -> i64 {
+        self.counters.shipped_seq.load(Ordering::Acquire)
+    }
+
+    /// The copy elsewhere has followed an erasure up to this stage.
+    pub(crate) async fn erasure_copied(
+        &self,
+        erasure: &Erasure,
+        deadline: Deadline,
+    ) -> Result<(), AuditError> {
+        let copied = ErasureCopied { id: erasure.id, stage: erasure.stage };
+        self.child.ask(copied, deadline).await?
     }
 
     /// What the writer has done since the process started.

@@ -20,15 +20,19 @@ pub const OVERDUE: &str = "no outcome was recorded in time; effects unknown";
 /// Outcomes written per transaction.
 const CHUNK: usize = 512;
 
-/// Gives every call that an earlier process left open an outcome; returns how many there were.
-/// Only for the start of a process: while it runs, an open call may still end.
-pub(crate) fn sweep(path: &Path, key: &AuditKey, wal_pages: u32) -> Result<usize, AuditError> {
+/// Gives every call that an earlier process left open an outcome; returns how many there were, and the
+/// seq of the last event. Only for the start of a process: while it runs, an open call may still end.
+pub(crate) fn sweep(
+    path: &Path,
+    key: &AuditKey,
+    wal_pages: u32,
+) -> Result<(usize, i64), AuditError> {
     let mut store = Store::open(path, key.clone(), wal_pages)?;
     let mut swept = 0;
     loop {
         let calls = store.overdue(i64::MAX, 0, CHUNK);
         if calls.is_empty() {
-            return Ok(swept);
+            return Ok((swept, store.head().seq));
         }
         let outcomes = outcomes_for(&store, &calls, STOPPED)?;
         store.append(&outcomes)?;

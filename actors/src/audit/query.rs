@@ -29,7 +29,7 @@ const CURSOR_VERSION: u8 = 1;
 
 /// The hash of the event before `e`, also when retention removed it.
 pub(crate) const PREV_HASH: &str = "coalesce((SELECT p.hash FROM event p WHERE p.seq = e.seq - 1), \
-     (SELECT c.hash FROM cut c WHERE c.seq = e.seq - 1))";
+     (SELECT c.hash FROM cut c WHERE c.last_seq = e.seq - 1))";
 
 /// Which events are wanted; everything that is given must hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -243,7 +243,7 @@ fn choose_index(connection: &Connection, filter: &Filter) -> rusqlite::Result<&'
 }
 
 /// Reads one event; what a tampered row holds instead of its fields is shown as empty.
-fn read_event(row: &Row<'_>) -> rusqlite::Result<(i64, Event)> {
+pub(crate) fn read_event(row: &Row<'_>) -> rusqlite::Result<(i64, Event)> {
     let ts_us: i64 = row.get(2)?;
     let uuid = |index| -> rusqlite::Result<Option<String>> {
         let bytes = row.get_ref(index)?.as_blob_or_null()?;

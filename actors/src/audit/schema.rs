@@ -56,7 +56,8 @@ CREATE TRIGGER IF NOT EXISTS head_no_delete BEFORE DELETE ON head
 /// Version 2. `who`, `salt`, `commitment`, `erased`, `seal`: see `chain`. `cut`: the last event that
 /// retention removed, authenticated; only what it covers may be deleted. `erasure`: persons whose
 /// erasure is not finished everywhere, `erasure_event` the events whose copies must be replaced for it.
-/// `trail`: which file this is, for those who copy it elsewhere.
+/// `trail`: which file this is, for those who copy it elsewhere. Of all tables only `event` has a
+/// column `seq` that numbers its rows: backups go by that.
 const SECOND: &str = "
 ALTER TABLE event ADD COLUMN format INTEGER NOT NULL DEFAULT 1;
 ALTER TABLE event ADD COLUMN who TEXT;
@@ -65,10 +66,10 @@ ALTER TABLE event ADD COLUMN commitment BLOB;
 ALTER TABLE event ADD COLUMN erased INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE event ADD COLUMN seal BLOB;
 CREATE TABLE cut (
-  id   INTEGER PRIMARY KEY CHECK (id = 1),
-  seq  INTEGER NOT NULL,
-  hash BLOB    NOT NULL,
-  mac  BLOB    NOT NULL
+  id       INTEGER PRIMARY KEY CHECK (id = 1),
+  last_seq INTEGER NOT NULL,
+  hash     BLOB    NOT NULL,
+  mac      BLOB    NOT NULL
 ) STRICT;
 CREATE TABLE erasure (
   id       BLOB    PRIMARY KEY,
@@ -81,9 +82,9 @@ CREATE TABLE erasure (
   copied   INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 CREATE TABLE erasure_event (
-  erasure BLOB    NOT NULL,
-  seq     INTEGER NOT NULL,
-  PRIMARY KEY (erasure, seq)
+  erasure   BLOB    NOT NULL,
+  event_seq INTEGER NOT NULL,
+  PRIMARY KEY (erasure, event_seq)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE trail (
   id       INTEGER PRIMARY KEY CHECK (id = 1),
@@ -98,9 +99,9 @@ CREATE TRIGGER event_no_update BEFORE UPDATE ON event
     OR NEW.ts <> OLD.ts OR NEW.format <> OLD.format
   BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
 CREATE TRIGGER event_no_delete BEFORE DELETE ON event
-  WHEN OLD.seq > coalesce((SELECT seq FROM cut WHERE id = 1), 0)
+  WHEN OLD.seq > coalesce((SELECT last_seq FROM cut WHERE id = 1), 0)
   BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
-CREATE TRIGGER cut_no_return BEFORE UPDATE ON cut WHEN NEW.seq < OLD.seq
+CREATE TRIGGER cut_no_return BEFORE UPDATE ON cut WHEN NEW.last_seq < OLD.last_seq
   BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;
 CREATE TRIGGER cut_no_delete BEFORE DELETE ON cut
   BEGIN SELECT RAISE(ABORT, 'the audit is append-only'); END;

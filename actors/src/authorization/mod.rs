@@ -29,6 +29,8 @@ use crate::deadline::Deadline;
 use crate::ids::CallerId;
 use crate::supervision::{ChildRef, ChildSpec, Supervisor};
 
+pub(crate) use self::snapshot::ChangedRoles;
+
 pub use self::error::AuthorizationError;
 pub use self::options::AuthorizationOptions;
 pub use self::permission::{Permission, Permissions};

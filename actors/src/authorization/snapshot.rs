@@ -26,6 +26,9 @@ pub struct Snapshot {
     pub(super) erased: Arc<HashMap<NameHash, i64>>,
 }
 
+/// A user and the roles stored for the user now.
+pub(crate) type ChangedRoles = (Arc<str>, Option<Arc<[String]>>);
+
 /// SHA-256 of a user's name: recognises the tokens of an erased user without keeping the name.
 pub(super) type NameHash = [u8; 32];
 
@@ -55,6 +58,15 @@ impl Snapshot {
     /// when the last of its roles was removed.
     pub fn stored_roles(&self, user: &CallerId) -> Option<&[String]> {
         self.roles.get(user.as_str()).map(|roles| &**roles)
+    }
+
+    /// Users whose stored roles are not what they were at an earlier moment, with the roles of now; `None`:
+    /// the store no longer knows the user. Without an earlier moment: everybody.
+    pub(crate) fn roles_since(&self, earlier: Option<&Self>) -> Vec<ChangedRoles> {
+        let nobody = ShardedMap::default();
+        let earlier = earlier.map_or(&nobody, |earlier| &earlier.roles);
+        let changed = self.roles.changed_since(earlier).into_iter();
+        changed.map(|user| (self.roles.get(&user).cloned(), user)).map(|(r, u)| (u, r)).collect()
     }
 
     /// The roles that are in force for a token of this user that carries `token_roles`: combined as

@@ -100,9 +100,9 @@ fn cutting_anything_that_retention_did_not_cut_is_found() {
     let found = |seq, fault| Some(Broken { seq, fault });
     assert_eq!(broken("DELETE FROM event WHERE seq = 11"), found(11, Fault::Removed));
     assert_eq!(broken("DELETE FROM cut"), found(1, Fault::Removed));
-    let moved = "DELETE FROM event WHERE seq = 11; UPDATE cut SET seq = 11";
+    let moved = "DELETE FROM event WHERE seq = 11; UPDATE cut SET last_seq = 11";
     assert_eq!(broken(moved), found(0, Fault::CutChanged));
-    let moved = "UPDATE cut SET seq = 12, hash = (SELECT hash FROM event WHERE seq = 12); \
+    let moved = "UPDATE cut SET last_seq = 12, hash = (SELECT hash FROM event WHERE seq = 12); \
                  DELETE FROM event WHERE seq <= 12";
     assert_eq!(broken(moved), found(0, Fault::CutChanged));
 }
@@ -117,7 +117,7 @@ fn an_older_cut_record_put_back_is_found() {
     let file = Connection::open(&trail.path).unwrap();
     file.execute_batch("DROP TRIGGER cut_no_return").unwrap();
     let mac = key().cut_mac(old.seq, &old.hash);
-    let put_back = "UPDATE cut SET seq = ?1, hash = ?2, mac = ?3";
+    let put_back = "UPDATE cut SET last_seq = ?1, hash = ?2, mac = ?3";
     file.execute(put_back, rusqlite::params![old.seq, old.hash.as_slice(), mac.as_slice()])
         .unwrap();
     let broken = verify(&trail.path, &key()).unwrap().broken;
@@ -135,7 +135,7 @@ fn everybody_else_still_finds_the_trail_append_only() {
         "UPDATE event SET user_id = 'eve' WHERE seq = 15",
         "UPDATE event SET user_id = NULL, erased = 1 WHERE seq = 15",
         "UPDATE event SET hash = zeroblob(32), erased = 1, seal = x'00' WHERE seq = 15",
-        "UPDATE cut SET seq = 1",
+        "UPDATE cut SET last_seq = 1",
         "DELETE FROM cut",
         "DELETE FROM head",
     ] {
