@@ -12,6 +12,7 @@ pub mod engine;
 pub mod execution;
 pub mod fault;
 pub mod graph;
+pub mod idempotency;
 pub mod ids;
 pub mod redis;
 pub mod resilience;
