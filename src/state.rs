@@ -1,6 +1,7 @@
 //! What every request works on: the engine's handles and the face's own decisions. No business state.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -50,6 +51,7 @@ pub struct AppState {
     /// Set once, when the process was told to stop: load balancers are to look away.
     leaving: AtomicBool,
     call_max: Duration,
+    data_dir: PathBuf,
     token_ttl_seconds_max: u64,
     all_tools: ToolList,
     /// Tool lists by role set: they change only with the policy.
@@ -112,6 +114,7 @@ impl AppState {
             forwarder,
             leaving: AtomicBool::new(false),
             call_max: Duration::from_secs(config.http.request_timeout_seconds),
+            data_dir: config.data_dir.clone(),
             token_ttl_seconds_max: config.auth.token_ttl_seconds_max,
             lists: Mutex::new(HashMap::new()),
         })
@@ -204,6 +207,11 @@ impl AppState {
     /// The deadline of a call that begins now.
     pub fn call_deadline(&self) -> Deadline {
         Deadline::after(self.call_max)
+    }
+
+    /// Where state is kept.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
     }
 
     /// `auth.token_ttl_seconds_max`: no token that is accepted lives longer.

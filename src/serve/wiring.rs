@@ -107,7 +107,8 @@ pub(super) fn state(
     };
     let registry = Registry::standard(parts).map_err(ServeError::Tools)?;
     let authenticator = Authenticator::new(config.auth.clone(), files.keys.clone());
-    let admission = Admission::new(engine.authorization.clone(), config.admission);
+    let admission = Admission::new(engine.authorization.clone(), config.admission)
+        .shared_in(engine.redis.clone());
     let forwarder = Forwarder::new(engine.nodes.clone())
         .map_err(|error| ServeError::Tools(format!("other nodes cannot be called: {error}")))?;
     let state = AppState::new(

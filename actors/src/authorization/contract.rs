@@ -228,6 +228,43 @@ async fn a_redis_that_lost_everything_is_filled_again_and_a_new_node_learns_it()
     assert_eq!(roles(&third, "ada"), Some(vec!["viewer".into()]));
 }
 
+/// An erased user's name is gone from every node and from Redis, and a node that was away cannot bring it
+/// back; a role given after the erasure holds.
+#[actix::test]
+async fn an_erased_user_is_forgotten_on_every_node_and_in_redis() {
+    let redis = Redis::start();
+    let pair = shared(&redis).await;
+    let (ada, bob) = (id("ada@example.org"), id("bob"));
+    let away = TempDir::new().unwrap();
+    let third = node("c", Some(&redis), &away).await;
+    in_step(&[&third]).await;
+    pair.here.assign_role(&ada, "viewer", &bob, soon()).await.unwrap();
+    pair.here.assign_role(&bob, "viewer", &ada, soon()).await.unwrap();
+    pair.there.ban(BanSubject::UserId(id("eve")), String::new(), &ada, None, soon()).await.unwrap();
+    seen("all know", || roles(&third, "bob").is_some() && banned(&third, "eve")).await;
+    drop(third);
+    let until = chrono::Utc::now().timestamp() + 3600;
+    assert!(pair.here.erase_user(&ada, until, soon()).await.unwrap());
+    seen("the other forgot", || roles(&pair.there, ada.as_str()).is_none()).await;
+    assert!(banned(&pair.there, "eve"), "a ban outlives who made it");
+    let there = pair.there.snapshot();
+    assert!(
+        there.is_revoked(None, &ada, Some(until - 3600))
+            && !there.is_revoked(None, &ada, Some(until))
+    );
+    let third = node("c", Some(&redis), &away).await;
+    in_step(&[&third]).await;
+    let named = || redis.cli(&["hgetall", "ump:{authorization}:facts"]).contains("ada@");
+    within(BACK_WITHIN, "the name is gone from redis", || async { !named() }).await;
+    for node in [&pair.here, &pair.there, &third] {
+        let granted = node.roles_of(&bob, soon()).await.unwrap().unwrap();
+        assert_eq!(granted[0].granted_by, "[erased]");
+        assert_eq!(node.roles_of(&ada, soon()).await.unwrap(), None);
+    }
+    assert!(pair.there.assign_role(&ada, "viewer", &bob, soon()).await.unwrap());
+    seen("the new role holds", || roles(&third, ada.as_str()) == Some(vec!["viewer".into()])).await;
+}
+
 #[actix::test]
 async fn what_was_stored_before_there_was_a_redis_is_shared_when_there_is_one() {
     let (redis, folder) = (Redis::start(), TempDir::new().unwrap());
