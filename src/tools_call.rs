@@ -113,7 +113,7 @@ async fn sent_on(
     state.metrics.forwarded(status(&answer));
     match answer {
         Err(error) if error.code == Code::NodeGone => {
-            let refusal = state.admission.admit_own(caller).err().unwrap_or(error);
+            let refusal = state.admission.admit_own(caller).await.err().unwrap_or(error);
             Err(record.refused(refusal, deadline).await)
         }
         answer => answer,

@@ -58,7 +58,9 @@ pub(super) fn erase(config: &Config, user: &str, out: &mut dyn Write) -> Result<
     let state = config.data_dir.join(STATE_FILE);
     erase_user_offline(&state, policy, &user, until)
         .map_err(|error| failed(format!("{}: {error}", state.display())))?;
-    let artifacts = ArtifactStore::open_in(&config.data_dir, config.tools.artifacts.clone())
+    let node = NodeId::load_or_create(&config.node.id, &config.data_dir)
+        .map_err(|error| failed(error.to_string()))?;
+    let artifacts = ArtifactStore::open_in(&config.data_dir, node, config.tools.artifacts.clone())
         .and_then(|artifacts| artifacts.drop_all_of(&user))
         .map_err(|error| failed(error.to_string()))?;
     let (events, sealed) = (report.events, report.sealed);
