@@ -7,6 +7,7 @@
 //! ├─ cache            optional: the engine serves without it
 //! ├─ graph            embedded store
 //! ├─ sessions-N       shards
+//! ├─ idempotency      optional: keys of calls that must be run once; absent where Redis keeps them
 //! └─ execution        queue and link to the launcher of the cell
 //! ```
 //! Called by the face's `serve`. Refuses to start without its stores: a server that cannot record must
@@ -21,6 +22,7 @@ use crate::cache::{CacheHandle, CacheOptions, Sharing};
 use crate::deadline::Deadline;
 use crate::execution::{ExecutionError, ExecutionHandle, ExecutionOptions};
 use crate::graph::{GraphError, GraphHandle, GraphOptions};
+use crate::idempotency::{IdempotencyError, IdempotencyHandle, IdempotencyOptions};
 use crate::redis::{RedisClient, RedisError, RedisOptions};
 use crate::resilience::Transition;
 use crate::sessions::{SessionsError, SessionsHandle, SessionsOptions};
@@ -32,6 +34,8 @@ use crate::supervision::{
 pub const AUDIT_FILE: &str = "audit.db";
 /// Roles and revocations, below the data directory.
 pub const STATE_FILE: &str = "state.db";
+/// Idempotency keys and their answers, below the data directory.
+pub const IDEMPOTENCY_FILE: &str = "idempotency.db";
 /// The graph, below the data directory.
 pub const GRAPH_FILE: &str = "graph.mars";
 
@@ -55,6 +59,8 @@ pub struct EngineOptions {
     pub graph: GraphOptions,
     /// `[sessions]`.
     pub sessions: SessionsOptions,
+    /// `[idempotency]`.
+    pub idempotency: IdempotencyOptions,
     /// `[redis]`; without URLs there is none.
     pub redis: RedisOptions,
     /// `[cell]`.
@@ -79,6 +85,9 @@ pub enum StartError {
     /// Sessions.
     #[error("sessions did not start: {0}")]
     Sessions(#[from] SessionsError),
+    /// Idempotency keys.
+    #[error("idempotency keys did not start: {0}")]
+    Idempotency(#[from] IdempotencyError),
     /// The shared Redis: options no server could satisfy, never an absent server.
     #[error("the shared Redis cannot be used: {0}")]
     Redis(#[from] RedisError),
@@ -102,6 +111,8 @@ pub struct Engine {
     pub sessions: SessionsHandle,
     /// The cell.
     pub execution: ExecutionHandle,
+    /// Calls that must be run once.
+    pub idempotency: IdempotencyHandle,
     /// What the nodes share; `None` = this node keeps everything to itself.
     pub redis: Option<RedisClient>,
     /// The tree, for operators.
@@ -141,12 +152,28 @@ impl Engine {
         };
         let graph = GraphHandle::start(&root, &data.join(GRAPH_FILE), options.graph).await?;
         let sessions = SessionsHandle::start(&root, options.sessions).await?;
+        let idempotency = IdempotencyHandle::start(
+            &root,
+            &data.join(IDEMPOTENCY_FILE),
+            options.idempotency,
+            redis.clone(),
+        )
+        .await?;
         let execution = ExecutionHandle::start(&root, options.cell).await?;
         let tree = root.tree();
-        Ok((
-            Self { audit, authorization, cache, graph, sessions, execution, redis, tree, root },
-            exit,
-        ))
+        let engine = Self {
+            audit,
+            authorization,
+            cache,
+            graph,
+            sessions,
+            execution,
+            idempotency,
+            redis,
+            tree,
+            root,
+        };
+        Ok((engine, exit))
     }
 
     /// Lets every actor answer what it accepted, last started first, and ends the tree.

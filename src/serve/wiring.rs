@@ -69,6 +69,7 @@ pub(super) fn engine_options(config: &Config, files: &DataFiles) -> EngineOption
         graph: config.graph.clone(),
         sessions: config.sessions.clone(),
         redis: config.redis.clone(),
+        idempotency: config.idempotency.clone(),
         cell: config.cell.clone(),
     }
 }

@@ -64,6 +64,11 @@ impl<H: Host> Call<H> {
         Ok(Self { exchange, id: id.to_owned(), name: name.into_owned(), arguments, deadline })
     }
 
+    /// Whether the client gave it a name of its own, to ask for its answer again.
+    pub fn is_keyed(&self) -> bool {
+        self.exchange.origin.idempotency_key.is_some()
+    }
+
     /// Runs it here: whoever drops the future cancels the call.
     pub async fn run(self) -> Reply {
         let Exchange { endpoint, caller, origin, revision } = &self.exchange;
