@@ -22,7 +22,7 @@ use crate::mcp::Endpoint;
 use crate::state::AppState;
 use crate::{api, http, telemetry};
 
-pub use files::{DataFiles, FilesError};
+pub use files::{DataFiles, FilesError, URL_FILE};
 
 /// Why the server did not start, or how it failed.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +47,9 @@ pub enum ServeError {
         /// Why not.
         source: std::io::Error,
     },
+    /// Its address cannot be noted down in the data directory.
+    #[error("cannot write to the data directory: {0}")]
+    Announce(std::io::Error),
     /// Signals cannot be waited for.
     #[error("signals cannot be handled: {0}")]
     Signals(std::io::Error),
@@ -86,6 +89,9 @@ async fn run(
     trail.attach(&engine);
     let state = wiring::state(&config, &files, engine.clone(), metrics)?;
     let bound = listen(&config, &state)?;
+    let port = bound.addresses.first().map_or(config.http.port, |address| address.port());
+    // Held while the server runs: the command line finds it there.
+    let _announced = files.announce(&config.http.base_url(port)).map_err(ServeError::Announce)?;
     banner::print(&config, &files, &state, &bound);
     let server = bound.server.handle();
     let serving = actix_rt::spawn(bound.server);
