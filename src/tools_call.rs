@@ -55,7 +55,9 @@ pub async fn tools_call(
     let record = record.keyed(key);
     let keys = &state.engine.idempotency;
     let once = Once { keys, caller, key, tool: descriptor, arguments, deadline };
-    once.run(&record, recorded(state, tool, &permit, &record, arguments, deadline)).await
+    // On the heap: few calls come with a key, and all others would carry its room on their stacks.
+    let work = Box::pin(recorded(state, tool, &permit, &record, arguments, deadline));
+    Box::pin(once.run(&record, work)).await
 }
 
 /// Runs an admitted call between its intent and its outcome.

@@ -12,10 +12,14 @@ mod backup;
 mod cell;
 #[path = "it/cli.rs"]
 mod cli;
+#[path = "it/idempotency.rs"]
+mod idempotency;
 #[path = "it/input.rs"]
 mod input;
 #[path = "it/mcp_clients.rs"]
 mod mcp_clients;
+#[path = "it/redis.rs"]
+mod redis;
 #[path = "it/roles.rs"]
 mod roles;
 #[path = "it/security.rs"]

@@ -85,7 +85,7 @@ impl<H: Host> Call<H> {
     /// Runs it in a task of its own, which a broken connection does not end.
     pub async fn run_detached(self, id: &RawValue) -> Reply {
         let revision = self.exchange.revision;
-        let task = rt::spawn(self.run());
+        let task = rt::spawn(Box::pin(self.run()));
         task.await.unwrap_or_else(|_| Reply::failure(Some(id), &Failure::of(revision, crashed())))
     }
 
