@@ -12,6 +12,8 @@ mod backup;
 mod cell;
 #[path = "it/cli.rs"]
 mod cli;
+#[path = "it/idempotency.rs"]
+mod idempotency;
 #[path = "it/input.rs"]
 mod input;
 #[path = "it/mcp_clients.rs"]
@@ -20,6 +22,8 @@ mod mcp_clients;
 mod nodes;
 #[path = "it/nodes_down.rs"]
 mod nodes_down;
+#[path = "it/redis.rs"]
+mod redis;
 #[path = "it/roles.rs"]
 mod roles;
 #[path = "it/security.rs"]

@@ -13,6 +13,7 @@ use ultimate_mcp_actors::audit::{
 use ultimate_mcp_actors::authorization::erase_user_offline;
 use ultimate_mcp_actors::engine::{AUDIT_FILE, STATE_FILE};
 use ultimate_mcp_actors::ids::CallerId;
+use ultimate_mcp_actors::node::NodeId;
 
 use super::{Exit, Failure, print};
 use crate::auth::key_file;

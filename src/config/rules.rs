@@ -6,6 +6,7 @@ use std::collections::HashSet;
 
 use actix_web::http::Uri;
 use actix_web::http::header::{HOST, HeaderMap, HeaderValue};
+use ultimate_mcp_actors::graph::GraphEngine;
 
 use super::{Config, KeyOptions};
 
@@ -161,6 +162,10 @@ fn parts(config: &Config, findings: &mut Findings) {
     for text in config.telemetry.problems() {
         findings.push(split("telemetry", &text));
     }
+    if config.graph.engine == GraphEngine::Neo4j && !config.neo4j.is_set() {
+        let problem = "is \"neo4j\", and neo4j.uri names no server".to_owned();
+        findings.push(("graph.engine".to_owned(), problem));
+    }
     let engine = [
         ("audit", config.audit.mistakes()),
         ("authorization", config.authorization.mistakes()),
@@ -169,6 +174,8 @@ fn parts(config: &Config, findings: &mut Findings) {
         ("cache", config.cache.mistakes()),
         ("cell", config.cell.mistakes()),
         ("graph", config.graph.mistakes()),
+        ("idempotency", config.idempotency.mistakes()),
+        ("neo4j", config.neo4j.mistakes()),
         ("redis", config.redis.mistakes()),
         ("supervision", config.supervision.mistakes()),
     ];

@@ -384,6 +384,7 @@ async fn only_who_holds_the_secret_speaks_for_a_client(cluster: &Cluster) {
         request_id: "sealed-1".into(),
         session: "-".into(),
         user_agent: "client/1".into(),
+        idempotency_key: "-".into(),
     };
     let sealed = |letter: &Letterhead, secret: &str| {
         let secret = ClusterSecret::of(secret.as_bytes());
