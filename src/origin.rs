@@ -10,6 +10,7 @@ use std::time::Duration;
 use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, USER_AGENT};
 use secrecy::SecretString;
+use ultimate_mcp_actors::idempotency::IdempotencyKey;
 use ultimate_mcp_actors::ids::SessionId;
 use ultimate_mcp_actors::node::NodeId;
 
@@ -54,6 +55,8 @@ pub struct Origin {
     pub trace: Option<TraceParent>,
     /// The way in.
     pub transport: Transport,
+    /// The client's own name for a call that must be run once.
+    pub idempotency_key: Option<IdempotencyKey>,
     /// What it takes to send the call on, and who sent it on.
     pub passage: Passage,
 }
@@ -85,6 +88,7 @@ impl Origin {
             trace: context.trace,
             transport,
             passage: Passage { authorization: authorization(request), ..Passage::default() },
+            idempotency_key: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What every request works on: the engine's handles and the face's own decisions. No business state.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -50,6 +51,7 @@ pub struct AppState {
     /// Set once, when the process was told to stop: load balancers are to look away.
     leaving: AtomicBool,
     call_max: Duration,
+    data_dir: PathBuf,
     token_ttl_seconds_max: u64,
     all_tools: ToolList,
     /// Tool lists by role set: they change only with the policy.
@@ -112,6 +114,7 @@ impl AppState {
             forwarder,
             leaving: AtomicBool::new(false),
             call_max: Duration::from_secs(config.http.request_timeout_seconds),
+            data_dir: config.data_dir.clone(),
             token_ttl_seconds_max: config.auth.token_ttl_seconds_max,
             lists: Mutex::new(HashMap::new()),
         })
@@ -206,6 +209,11 @@ impl AppState {
         Deadline::after(self.call_max)
     }
 
+    /// Where state is kept.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
     /// `auth.token_ttl_seconds_max`: no token that is accepted lives longer.
     pub fn token_ttl_seconds_max(&self) -> u64 {
         self.token_ttl_seconds_max
@@ -254,6 +262,7 @@ impl AppState {
             })
             .collect();
         dependencies.push(self.cell());
+        dependencies.extend(self.neo4j());
         dependencies.extend(self.redis());
         dependencies.extend(self.sharing());
         let worst = |status| dependencies.iter().any(|d| d.status == status);
@@ -264,6 +273,13 @@ impl AppState {
             (true, false) => "ready",
         };
         Readiness { node: self.engine.nodes.own().id.clone(), status, dependencies }
+    }
+
+    /// What is kept there answers 503 until it is back; everything else is served.
+    fn neo4j(&self) -> Option<Dependency> {
+        let problem = self.engine.neo4j.as_ref()?.state().problem();
+        let status = if problem.is_none() { "ready" } else { "degraded" };
+        Some(Dependency { name: "neo4j".into(), status, detail: Vec::from_iter(problem) })
     }
 
     /// The node serves without it, from what is its own.

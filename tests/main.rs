@@ -6,14 +6,24 @@
 mod app;
 #[path = "it/audit.rs"]
 mod audit;
+#[path = "it/backup.rs"]
+mod backup;
 #[path = "it/cell.rs"]
 mod cell;
 #[path = "it/cli.rs"]
 mod cli;
+#[path = "it/idempotency.rs"]
+mod idempotency;
 #[path = "it/input.rs"]
 mod input;
 #[path = "it/mcp_clients.rs"]
 mod mcp_clients;
+#[path = "it/nodes.rs"]
+mod nodes;
+#[path = "it/nodes_down.rs"]
+mod nodes_down;
+#[path = "it/redis.rs"]
+mod redis;
 #[path = "it/roles.rs"]
 mod roles;
 #[path = "it/sandboxes.rs"]

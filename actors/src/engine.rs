@@ -6,23 +6,26 @@
 //! ├─ authorization    publishes a snapshot of policy, roles, revocations and bans
 //! ├─ authorization-sharing, nodes   with Redis only; the engine serves without them
 //! ├─ cache            optional: the engine serves without it
-//! ├─ graph            embedded store
+//! ├─ graph            embedded store, or Neo4j
 //! ├─ sessions-N       shards
+//! ├─ idempotency      optional: keys of calls that must be run once; absent where Redis keeps them
 //! ├─ execution        queue and link to the launcher of the cell
 //! └─ sandboxes        interpreters that stay between calls, on that launcher
 //! ```
 //! Called by the face's `serve`. Refuses to start without its stores: a server that cannot record must
 //! not answer.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::audit::{AuditError, AuditHandle, AuditKey, AuditOptions};
 use crate::authorization::{AuthorizationError, AuthorizationHandle, AuthorizationOptions, Policy};
-use crate::cache::{CacheHandle, CacheOptions};
+use crate::cache::{CacheHandle, CacheOptions, Sharing};
 use crate::deadline::Deadline;
 use crate::execution::{ExecutionError, ExecutionHandle, ExecutionOptions};
-use crate::graph::{GraphError, GraphHandle, GraphOptions};
+use crate::graph::{GraphEngine, GraphError, GraphHandle, GraphOptions, Neo4jGraph};
+use crate::idempotency::{IdempotencyError, IdempotencyHandle, IdempotencyOptions};
+use crate::neo4j::{Neo4jClient, Neo4jError, Neo4jOptions};
 use crate::node::{NodeIdentity, NodesHandle};
 use crate::redis::{RedisClient, RedisError, RedisOptions};
 use crate::resilience::Transition;
@@ -36,6 +39,8 @@ use crate::supervision::{
 pub const AUDIT_FILE: &str = "audit.db";
 /// Roles and revocations, below the data directory.
 pub const STATE_FILE: &str = "state.db";
+/// Idempotency keys and their answers, below the data directory.
+pub const IDEMPOTENCY_FILE: &str = "idempotency.db";
 /// The graph, below the data directory.
 pub const GRAPH_FILE: &str = "graph.mars";
 
@@ -57,8 +62,12 @@ pub struct EngineOptions {
     pub cache: CacheOptions,
     /// `[graph]`.
     pub graph: GraphOptions,
+    /// `[neo4j]`.
+    pub neo4j: Neo4jOptions,
     /// `[sessions]`.
     pub sessions: SessionsOptions,
+    /// `[idempotency]`.
+    pub idempotency: IdempotencyOptions,
     /// `[redis]`; without URLs there is none.
     pub redis: RedisOptions,
     /// Who this node is.
@@ -87,6 +96,12 @@ pub enum StartError {
     /// Sessions.
     #[error("sessions did not start: {0}")]
     Sessions(#[from] SessionsError),
+    /// Idempotency keys.
+    #[error("idempotency keys did not start: {0}")]
+    Idempotency(#[from] IdempotencyError),
+    /// Neo4j: options no server could satisfy, never an absent server.
+    #[error("Neo4j cannot be used: {0}")]
+    Neo4j(#[from] Neo4jError),
     /// The shared Redis: options no server could satisfy, never an absent server.
     #[error("the shared Redis cannot be used: {0}")]
     Redis(#[from] RedisError),
@@ -117,6 +132,10 @@ pub struct Engine {
     pub sandboxes: SandboxesHandle,
     /// This node and the others.
     pub nodes: NodesHandle,
+    /// Calls that must be run once.
+    pub idempotency: IdempotencyHandle,
+    /// The Neo4j of section `neo4j`; `None` = none is named.
+    pub neo4j: Option<Neo4jClient>,
     /// What the nodes share; `None` = this node keeps everything to itself.
     pub redis: Option<RedisClient>,
     /// The tree, for operators.
@@ -137,6 +156,10 @@ impl Engine {
             true => Some(RedisClient::new(options.redis, Arc::new(log_transition))?),
             false => None,
         };
+        let neo4j = match options.neo4j.is_set() {
+            true => Some(Neo4jClient::new(options.neo4j, Arc::new(log_transition))?),
+            false => None,
+        };
         let (root, exit) = Supervisor::root("root", options.supervision.policy("root"), observer)?;
         let data = &options.data_dir;
         let audit =
@@ -153,9 +176,21 @@ impl Engine {
         .await?;
         let here = options.node.id.clone();
         let nodes = NodesHandle::start(&root, options.node, redis.clone()).await?;
-        let cache = CacheHandle::start(&root, options.cache).await?;
-        let graph = GraphHandle::start(&root, &data.join(GRAPH_FILE), options.graph).await?;
+        let cache = {
+            // The embedded graph is each node's own.
+            let graph = options.graph.engine == GraphEngine::Neo4j;
+            let sharing = redis.clone().map(|redis| Sharing { redis, graph });
+            CacheHandle::start(&root, options.cache, sharing).await?
+        };
+        let graph = start_graph(&root, data, options.graph, neo4j.as_ref()).await?;
         let sessions = SessionsHandle::start(&root, options.sessions, redis.clone()).await?;
+        let idempotency = IdempotencyHandle::start(
+            &root,
+            &data.join(IDEMPOTENCY_FILE),
+            options.idempotency,
+            redis.clone(),
+        )
+        .await?;
         let cell = ExecutionOptions { sandboxes_max: options.sandboxes.total_max, ..options.cell };
         let execution = ExecutionHandle::start(&root, cell).await?;
         let on_cell = execution.clone();
@@ -169,6 +204,8 @@ impl Engine {
             sessions,
             execution,
             sandboxes,
+            idempotency,
+            neo4j,
             nodes,
             redis,
             tree,
@@ -180,6 +217,29 @@ impl Engine {
     /// Lets every actor answer what it accepted, last started first, and ends the tree.
     pub async fn drain(&self, deadline: Deadline) -> DrainReport {
         self.root.drain(deadline).await
+    }
+}
+
+/// The graph on the engine that was asked for, never on another.
+async fn start_graph(
+    root: &Supervisor,
+    data: &Path,
+    options: GraphOptions,
+    neo4j: Option<&Neo4jClient>,
+) -> Result<GraphHandle, StartError> {
+    match (options.engine, neo4j) {
+        (GraphEngine::Embedded, _) => {
+            Ok(GraphHandle::start(root, &data.join(GRAPH_FILE), options).await?)
+        }
+        (GraphEngine::Neo4j, Some(client)) => {
+            let mailbox = options.mailbox;
+            let store = Neo4jGraph::new(client.clone(), options)?;
+            Ok(GraphHandle::start_on(root, Arc::new(store), mailbox).await?)
+        }
+        (GraphEngine::Neo4j, None) => {
+            let problem = "uri: graph.engine is \"neo4j\", and no server is named";
+            Err(Neo4jError::Config(problem.to_owned()).into())
+        }
     }
 }
 

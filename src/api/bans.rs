@@ -1,11 +1,12 @@
 //! `GET|POST|DELETE /api/v1/bans`: who is refused whatever the token says. Administrators only.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use actix_web::HttpResponse;
 use garde::Validate;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use ultimate_mcp_actors::audit::EventType;
 use ultimate_mcp_actors::authorization::{Ban, BanSubject, REASON_BYTES_MAX};
 use ultimate_mcp_actors::ids::CallerId;
@@ -16,6 +17,9 @@ use crate::error::{ApiError, Code, Problem};
 
 /// Longest time a ban can be given an end in, in seconds: ten years.
 const SECONDS_MAX: u64 = 10 * 366 * 86_400;
+
+/// Most bans in one answer; `total` says how many there are.
+const LISTED_MAX: usize = 1000;
 
 /// Whom to ban.
 #[derive(Deserialize, Validate)]
@@ -48,12 +52,13 @@ pub struct LiftBody {
     network: Option<String>,
 }
 
-/// Every ban that holds, oldest first.
+/// The bans that hold, oldest first, a thousand at most.
 pub async fn list(auth: Authenticated) -> Result<HttpResponse, ApiError> {
     auth.require_admin("bans/list").await?;
     let snapshot = auth.state.engine.authorization.snapshot();
-    let bans: Vec<Value> = snapshot.bans(now()).map(|ban| shown(ban)).collect();
-    Ok(HttpResponse::Ok().json(json!({ "bans": bans })))
+    let now = now();
+    let bans: Vec<&Arc<Ban>> = snapshot.bans(now).take(LISTED_MAX).collect();
+    Ok(HttpResponse::Ok().json(json!({ "bans": bans, "total": snapshot.bans(now).count() })))
 }
 
 /// Bans a user or a network, on every node.
@@ -71,7 +76,7 @@ pub async fn ban(auth: Authenticated, body: JsonBody) -> Result<HttpResponse, Ap
         |deadline| async move { Ok(store.ban(subject, reason, by, expires_at, deadline).await?) };
     let kind = EventType::ConfigChange;
     let made = auth.on_own("bans/ban", kind, resource, details.into_iter().collect(), work).await?;
-    Ok(HttpResponse::Ok().json(shown(&made)))
+    Ok(HttpResponse::Ok().json(made))
 }
 
 /// Lifts every ban on exactly this user or network, on every node.
@@ -116,10 +121,6 @@ fn subject(user_id: Option<String>, network: Option<String>) -> Result<BanSubjec
         }
         _ => Err(wrong("user_id", "give either user_id or network".to_owned())),
     }
-}
-
-fn shown(ban: &Ban) -> Value {
-    json!(ban)
 }
 
 fn now() -> i64 {

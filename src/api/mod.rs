@@ -8,6 +8,7 @@ mod audit;
 mod authenticated;
 mod bans;
 mod body;
+mod graph;
 mod health;
 mod nodes;
 pub mod openapi;
@@ -15,6 +16,7 @@ mod roles;
 mod supervision;
 mod tokens;
 mod tools;
+mod users;
 
 use actix_web::web::{self, ServiceConfig};
 
@@ -22,6 +24,7 @@ use crate::http::method_not_allowed;
 
 pub use authenticated::Authenticated;
 pub use body::JsonBody;
+pub use graph::REPORT_HEADER as GRAPH_REPORT_HEADER;
 
 /// Most bytes of a path segment that names something (a user, a tool, an artifact).
 const NAME_BYTES_MAX: usize = ultimate_mcp_actors::ids::ID_BYTES_MAX;
@@ -46,6 +49,9 @@ pub fn routes(config: &mut ServiceConfig) {
                 .route(web::delete().to(roles::remove)),
         )
         .service(
+            resource("/api/v1/users/{user_id}", "DELETE").route(web::delete().to(users::erase)),
+        )
+        .service(
             resource("/api/v1/bans", "GET, POST, DELETE")
                 .route(web::get().to(bans::list))
                 .route(web::post().to(bans::ban))
@@ -53,6 +59,7 @@ pub fn routes(config: &mut ServiceConfig) {
         )
         .service(resource("/api/v1/nodes", "GET").route(web::get().to(nodes::list)))
         .service(resource("/api/v1/audit", "GET").route(web::get().to(audit::query)))
+        .service(resource("/api/v1/graph/export", "GET").route(web::get().to(graph::export)))
         .service(resource("/api/v1/auth/token", "POST").route(web::post().to(tokens::create)))
         .service(resource("/api/v1/auth/refresh", "POST").route(web::post().to(tokens::refresh)))
         .service(resource("/api/v1/auth/revoke", "POST").route(web::post().to(tokens::revoke)))

@@ -97,10 +97,17 @@ pub const ROUTES: &[Route] = &[
         ..route("DELETE", "/api/v1/bans", "Lifts the bans on a user or a network.", ADMIN)
     },
     route("GET", "/api/v1/nodes", "The nodes, their versions, and whether they agree.", ADMIN),
+    route(
+        "DELETE",
+        "/api/v1/users/{user_id}",
+        "Erases a person from roles, artifacts and the audit; events stay and still verify.",
+        ADMIN,
+    ),
     Route {
         query: AUDIT_QUERY,
         ..route("GET", "/api/v1/audit", "The audit trail, newest first.", ADMIN)
     },
+    route("GET", "/api/v1/graph/export", "The whole graph as JSON Lines.", ADMIN),
     Route {
         body: &[
             ("sub", "string", true),

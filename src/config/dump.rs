@@ -41,6 +41,7 @@ const PER_NODE: &[&str] = &[
     "http.allowed_hosts",
     "node.id",
     "node.advertise_url",
+    "cell.uid_base",
 ];
 
 /// The values that nodes have in common, without their sources.

@@ -24,6 +24,8 @@ use ultimate_mcp_actors::authorization::AuthorizationOptions;
 use ultimate_mcp_actors::cache::CacheOptions;
 use ultimate_mcp_actors::execution::ExecutionOptions;
 use ultimate_mcp_actors::graph::GraphOptions;
+use ultimate_mcp_actors::idempotency::IdempotencyOptions;
+use ultimate_mcp_actors::neo4j::Neo4jOptions;
 use ultimate_mcp_actors::node::NodeOptions;
 use ultimate_mcp_actors::redis::RedisOptions;
 use ultimate_mcp_actors::sandboxes::SandboxesOptions;
@@ -37,7 +39,9 @@ use crate::telemetry::TelemetryOptions;
 pub use docs::{BASE_TOML, KeyDoc, read as read_docs};
 pub use error::{ConfigError, Mistake};
 pub use layers::{ENV_PREFIX, Inputs};
-pub use options::{AdmissionOptions, AuthOptions, KeyAlgorithm, KeyOptions, ToolsOptions};
+pub use options::{
+    AdmissionOptions, AuthOptions, BackupOptions, KeyAlgorithm, KeyOptions, ToolsOptions,
+};
 pub use policy::load_policy;
 pub use rules::KID_BYTES_MAX;
 
@@ -66,6 +70,8 @@ pub struct Config {
     pub graph: GraphOptions,
     /// Tools.
     pub tools: ToolsOptions,
+    /// Backups.
+    pub backup: BackupOptions,
     /// The audit trail.
     pub audit: AuditOptions,
     /// Stored roles and revocations.
@@ -76,6 +82,10 @@ pub struct Config {
     pub node: NodeOptions,
     /// Results worth keeping.
     pub cache: CacheOptions,
+    /// Keys of calls that must be run once.
+    pub idempotency: IdempotencyOptions,
+    /// Neo4j.
+    pub neo4j: Neo4jOptions,
     /// The Redis shared by the nodes.
     pub redis: RedisOptions,
     /// Restarts of actors.

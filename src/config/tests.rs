@@ -233,6 +233,8 @@ fn the_defaults_of_base_toml_are_those_of_the_parts_they_set() {
     assert_eq!(config.sessions, SessionsOptions::default());
     assert_eq!(config.node, NodeOptions::default());
     assert_eq!(config.cache, CacheOptions::default());
+    assert_eq!(config.idempotency, IdempotencyOptions::default());
+    assert_eq!(config.neo4j, Neo4jOptions::default());
     assert_eq!(config.redis, RedisOptions::default());
     assert_eq!(config.graph, GraphOptions::default());
     assert_eq!(config.cell, ExecutionOptions::default());
@@ -281,9 +283,11 @@ fn rules_between_keys_name_the_source_of_the_value() {
         ("ULTIMATE_MCP__AUTH__TOKEN_TTL_SECONDS", "900"),
         ("ULTIMATE_MCP__AUTH__SIGNING_KID", "nobody"),
         ("ULTIMATE_MCP__HTTP__PUBLIC_URL", "ftp://x"),
+        ("ULTIMATE_MCP__NODE__SECRET_FILE", "/run/secrets/cluster.key"),
+        ("ULTIMATE_MCP__NODE__ADVERTISE_URL", "http://node.example.org:8484"),
         ("ULTIMATE_MCP__HTTP__ALLOWED_HOSTS", "[\"a b\"]"),
     ]));
-    assert_eq!(found.len(), 5, "{found:#?}");
+    assert_eq!(found.len(), 6, "{found:#?}");
     assert!(found.iter().all(|line| line.starts_with("ULTIMATE_MCP__")), "{found:#?}");
 }
 

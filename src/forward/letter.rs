@@ -12,6 +12,7 @@ use ultimate_mcp_actors::ids::SessionId;
 use ultimate_mcp_actors::node::{Letterhead, NodeId, SealError, Seals, digest_hex};
 use uuid::Uuid;
 
+use crate::once;
 use crate::origin::Origin;
 
 /// Digest of the body; checked where the body is read.
@@ -69,6 +70,9 @@ pub(super) fn write(
         request_id: origin.request_id.as_str().to_owned(),
         session: or_none(origin.session_id.as_ref().map(ToString::to_string)),
         user_agent: user_agent.unwrap_or(NONE).to_owned(),
+        idempotency_key: or_none(
+            origin.idempotency_key.as_ref().map(|key| key.as_str().to_owned()),
+        ),
     }
 }
 
@@ -126,6 +130,10 @@ fn read(request: &HttpRequest) -> Option<(Letterhead, &str)> {
         request_id: text(REQUEST_ID)?.to_owned(),
         session: text(SESSION)?.to_owned(),
         user_agent: only(headers, USER_AGENT.as_str())?.to_owned(),
+        idempotency_key: match headers.contains_key(once::HEADER) {
+            true => text(once::HEADER)?.to_owned(),
+            false => NONE.to_owned(),
+        },
     };
     Some((letter, text(SEAL)?))
 }

@@ -21,6 +21,7 @@ use ultimate_mcp_actors::fault::Retry;
 use ultimate_mcp_actors::node::{Handle, NodeId, NodeStatus, NodesHandle};
 
 use crate::error::{ApiError, Code};
+use crate::once;
 use crate::origin::Origin;
 use crate::tools::ToolOutput;
 
@@ -181,6 +182,9 @@ impl Forwarder {
         request = request.header(AUTHORIZATION, token).header(CONTENT_TYPE, "application/json");
         for (name, value) in letter::headers(&letter, &sealed) {
             request = request.header(name, value);
+        }
+        if let Some(key) = &origin.idempotency_key {
+            request = request.header(once::HEADER, key.as_str());
         }
         if let Some(trace) = origin.traceparent() {
             request = request.header("traceparent", trace);

@@ -22,7 +22,11 @@ use crate::mcp::Endpoint;
 use crate::state::AppState;
 use crate::{api, http, telemetry};
 
-pub use files::{DataFiles, FilesError};
+pub use files::{DataFiles, FilesError, URL_FILE};
+
+/// How long a node that starts waits to learn what the others know. Longer, and one that starts while
+/// Redis is away would serve nobody.
+const JOIN_MAX: Duration = Duration::from_secs(3);
 
 /// Why the server did not start, or how it failed.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +51,9 @@ pub enum ServeError {
         /// Why not.
         source: std::io::Error,
     },
+    /// Its address cannot be noted down in the data directory.
+    #[error("cannot write to the data directory: {0}")]
+    Announce(std::io::Error),
     /// Signals cannot be waited for.
     #[error("signals cannot be handled: {0}")]
     Signals(std::io::Error),
@@ -92,7 +99,13 @@ async fn run(
     let (engine, exit) = Engine::start(options, trail.observer()).await?;
     trail.attach(&engine);
     let state = wiring::state(&config, &files, engine.clone(), metrics)?;
+    if !engine.authorization.settled(JOIN_MAX).await {
+        tracing::warn!("serving before other nodes' revocations and bans are known: redis is away");
+    }
     let bound = listen(&config, &state)?;
+    let port = bound.addresses.first().map_or(config.http.port, |address| address.port());
+    // Held while the server runs: the command line finds it there.
+    let _announced = files.announce(&config.http.base_url(port)).map_err(ServeError::Announce)?;
     banner::print(&config, &files, &state, &bound);
     let server = bound.server.handle();
     let serving = actix_rt::spawn(bound.server);
@@ -109,7 +122,6 @@ async fn run(
         tracing::error!(%error, "the HTTP server ended badly");
     }
     let report = engine.drain(deadline).await;
-    engine.nodes.goodbye().await;
     tracing::info!(clean = report.is_clean(), "drained");
     match ended {
         None | Some(Exit::Drained(_)) => Ok(()),

@@ -74,6 +74,7 @@ pub(super) fn engine_options(
         cache: config.cache.clone(),
         graph: config.graph.clone(),
         sessions: config.sessions.clone(),
+        neo4j: config.neo4j.clone(),
         redis: config.redis.clone(),
         node: NodeIdentity {
             id: files.node.clone(),
@@ -82,6 +83,7 @@ pub(super) fn engine_options(
             config_version,
             options: config.node.clone(),
         },
+        idempotency: config.idempotency.clone(),
         cell: config.cell.clone(),
         sandboxes: config.sandboxes.clone(),
     }
@@ -97,6 +99,13 @@ pub(super) fn state(
     instruments.observe_tree(engine.tree.clone());
     instruments.observe_cell(&engine.execution);
     instruments.observe_sandboxes(&engine.sandboxes);
+    instruments.observe_cache(&engine.cache);
+    if let Some(redis) = &engine.redis {
+        instruments.observe_redis(redis);
+    }
+    if let Some(neo4j) = &engine.neo4j {
+        instruments.observe_neo4j(neo4j);
+    }
     let artifacts =
         ArtifactStore::open_in(&files.dir, files.node.clone(), config.tools.artifacts.clone())
             .map_err(|error| ServeError::Tools(error.to_string()))?;
@@ -110,7 +119,8 @@ pub(super) fn state(
     };
     let registry = Registry::standard(parts).map_err(ServeError::Tools)?;
     let authenticator = Authenticator::new(config.auth.clone(), files.keys.clone());
-    let admission = Admission::new(engine.authorization.clone(), config.admission);
+    let admission = Admission::new(engine.authorization.clone(), config.admission)
+        .shared_in(engine.redis.clone());
     let forwarder = Forwarder::new(engine.nodes.clone())
         .map_err(|error| ServeError::Tools(format!("other nodes cannot be called: {error}")))?;
     let state = AppState::new(

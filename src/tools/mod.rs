@@ -11,7 +11,7 @@ pub mod execute;
 mod files;
 pub mod generate;
 pub mod graph;
-mod hash;
+pub(crate) mod hash;
 mod limits;
 pub mod lint;
 mod memo;

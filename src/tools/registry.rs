@@ -16,7 +16,7 @@ use super::documents::Library;
 use super::execute::ExecuteCode;
 use super::generate::worker::{Renderer, Worker};
 use super::generate::{GenerateCode, load_templates};
-use super::graph::{GraphDelete, GraphQuery, GraphUpsert};
+use super::graph::{GraphCache, GraphDelete, GraphQuery, GraphUpsert};
 use super::lint::LintCode;
 use super::memo::{CacheMemo, Memo};
 use super::prompts::{GetPrompt, ListPrompts, Prompts};
@@ -47,6 +47,7 @@ struct Parts {
     memo: Arc<dyn Memo>,
     renderer: Arc<dyn Renderer>,
     graph: GraphHandle,
+    results: GraphCache,
     artifacts: ArtifactStore,
     templates: Library,
     prompts: Prompts,
@@ -86,9 +87,10 @@ impl Registry {
         Self::of(Parts {
             cell: Arc::new(execution),
             sandboxes,
-            memo: Arc::new(CacheMemo::new(cache, Namespace::Lint)),
+            memo: Arc::new(CacheMemo::new(cache.clone(), Namespace::Lint)),
             renderer: Arc::new(Worker::default()),
             graph,
+            results: GraphCache::new(cache),
             artifacts,
             templates: templates.map_err(|error| format!("template {error}"))?,
             prompts: prompts.map_err(|error| format!("prompt {error}"))?,
@@ -96,16 +98,26 @@ impl Registry {
     }
 
     fn of(parts: Parts) -> Result<Self, String> {
-        let Parts { cell, sandboxes, memo, renderer, graph, artifacts, templates, prompts } = parts;
+        let Parts {
+            cell,
+            sandboxes,
+            memo,
+            renderer,
+            graph,
+            results,
+            artifacts,
+            templates,
+            prompts,
+        } = parts;
         let prompts = Arc::new(prompts);
         let mut tools = vec![
             boxed(ExecuteCode::new(cell.clone(), artifacts.clone())),
             boxed(RunTests::new(cell.clone(), artifacts.clone())),
             boxed(LintCode::new(cell, memo)),
             boxed(GenerateCode::new(Arc::new(templates), renderer)),
-            boxed(GraphUpsert::new(graph.clone())),
-            boxed(GraphQuery::new(graph.clone())),
-            boxed(GraphDelete::new(graph)),
+            boxed(GraphUpsert::new(graph.clone(), results.clone())),
+            boxed(GraphQuery::new(graph.clone(), results.clone())),
+            boxed(GraphDelete::new(graph, results)),
             boxed(ListPrompts::new(prompts.clone())),
             boxed(GetPrompt::new(prompts)),
             #[cfg(feature = "bench")]

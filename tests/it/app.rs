@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::time::{Duration, Instant};
@@ -21,9 +21,27 @@ const POLL_MAX: Duration = Duration::from_secs(20);
 /// A running server; killed and cleaned up on drop.
 pub struct TestApp {
     pub url: String,
-    pub data: TempDir,
+    pub data: DataDir,
     child: Child,
     said: Arc<Mutex<String>>,
+}
+
+/// A server's data directory: its own, or one that its test cleans up.
+pub enum DataDir {
+    /// Removed with the server.
+    Own(TempDir),
+    /// The test's.
+    Lent(PathBuf),
+}
+
+impl DataDir {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Own(folder) => folder.path(),
+            Self::Lent(path) => path,
+        }
+    }
 }
 
 /// One server for the tests of a module; it ends with the last test that holds it.
@@ -102,13 +120,13 @@ impl TestApp {
     /// The same in a given data directory, e.g. one that an earlier server left.
     pub fn start_in(data: TempDir, env: &[(&str, &str)]) -> Self {
         let (child, said, url) = spawn(data.path(), env);
-        Self { url, data, child, said }
+        Self { url, data: DataDir::Own(data), child, said }
     }
 
     /// The same in a directory that need not exist and that the caller cleans up.
     pub fn start_at(data: &Path) -> Self {
         let (child, said, url) = spawn(data, &[]);
-        Self { url, data: tempfile::tempdir().unwrap(), child, said }
+        Self { url, data: DataDir::Lent(data.to_owned()), child, said }
     }
 
     /// Starts a server anew in this one's data directory; the one before must have ended.
@@ -176,45 +194,17 @@ impl TestApp {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Answer {
-        let request = self.request(method, path, token, headers);
-        let sent = if body.is_empty() { request.send() } else { request.send_body(body) };
-        let mut response = sent.await.unwrap();
-        let bytes = response.body().limit(64 << 20).await.unwrap().to_vec();
-        let headers = response.headers().iter();
-        Answer {
-            status: response.status().as_u16(),
-            headers: headers
-                .map(|(n, v)| (n.as_str().to_owned(), v.to_str().unwrap_or("").to_owned()))
-                .collect(),
-            body: serde_json::from_slice(&bytes)
-                .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned())),
-            bytes,
-        }
-    }
-
-    fn request(
-        &self,
-        method: &str,
-        path: &str,
-        token: Option<&str>,
-        headers: &[(&str, &str)],
-    ) -> awc::ClientRequest {
-        let client =
-            awc::Client::builder().timeout(Duration::from_secs(90)).disable_redirects().finish();
-        let method = awc::http::Method::from_bytes(method.as_bytes()).unwrap();
-        let mut request = client.request(method, format!("{}{path}", self.url));
-        if let Some(token) = token {
-            request = request.insert_header(("Authorization", format!("Bearer {token}")));
-        }
-        for (name, value) in headers {
-            request = request.insert_header((*name, *value));
-        }
-        request
+        send_to(&self.url, method, path, token, headers, body).await.unwrap()
     }
 
     /// A connection on which a call of `execute_code` has been sent; reading and closing it is up to
     /// the caller.
     pub fn begin(&self, token: &str, arguments: &Value) -> TcpStream {
+        self.begin_with(token, arguments, "")
+    }
+
+    /// The same with more lines in the head, each with its line end.
+    pub fn begin_with(&self, token: &str, arguments: &Value, lines: &str) -> TcpStream {
         let address = self.url.strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(90))).unwrap();
@@ -222,12 +212,18 @@ impl TestApp {
         let head = format!(
             "POST /api/v1/tools/execute_code HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
              Authorization: Bearer {token}\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n",
+             {lines}Content-Length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all(head.as_bytes()).unwrap();
         stream.write_all(body.as_bytes()).unwrap();
         stream
+    }
+
+    /// `POST /api/v1/tools/{name}` under an idempotency key.
+    pub async fn tool_once(&self, token: &str, key: &str, name: &str, arguments: Value) -> Answer {
+        let (path, headers) = (format!("/api/v1/tools/{name}"), [("Idempotency-Key", key)]);
+        self.send("POST", &path, Some(token), &headers, Some(&arguments)).await
     }
 
     /// `POST /api/v1/tools/{name}`.
@@ -244,10 +240,8 @@ impl TestApp {
     /// The same with or without a token.
     pub async fn mcp_as(&self, token: Option<&str>, method: &str, params: Value) -> Answer {
         let mut params = params;
-        params["_meta"] = json!({
-            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-            "io.modelcontextprotocol/clientCapabilities": {},
-        });
+        params["_meta"]["io.modelcontextprotocol/protocolVersion"] = "2026-07-28".into();
+        params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
         let name = params["name"].as_str().unwrap_or("").to_owned();
         let mut headers = vec![
             ("Accept", "application/json, text/event-stream"),
@@ -274,6 +268,41 @@ impl Drop for TestApp {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// One HTTP request to whatever listens there, on a connection of its own; what went wrong, when there
+/// is no answer.
+pub async fn send_to(
+    url: &str,
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+    headers: &[(&str, &str)],
+    body: Vec<u8>,
+) -> Result<Answer, String> {
+    let client =
+        awc::Client::builder().timeout(Duration::from_secs(90)).disable_redirects().finish();
+    let method = awc::http::Method::from_bytes(method.as_bytes()).unwrap();
+    let mut request = client.request(method, format!("{url}{path}"));
+    if let Some(token) = token {
+        request = request.insert_header(("Authorization", format!("Bearer {token}")));
+    }
+    for (name, value) in headers {
+        request = request.insert_header((*name, *value));
+    }
+    let sent = if body.is_empty() { request.send() } else { request.send_body(body) };
+    let mut response = sent.await.map_err(|error| error.to_string())?;
+    let bytes = response.body().limit(64 << 20).await.map_err(|error| error.to_string())?.to_vec();
+    let headers = response.headers().iter();
+    Ok(Answer {
+        status: response.status().as_u16(),
+        headers: headers
+            .map(|(n, v)| (n.as_str().to_owned(), v.to_str().unwrap_or("").to_owned()))
+            .collect(),
+        body: serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned())),
+        bytes,
+    })
 }
 
 /// Waits until the run of this call can be seen among the processes under its name; an answer that

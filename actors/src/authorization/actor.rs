@@ -64,6 +64,10 @@ pub(super) enum Change {
         subject: BanSubject,
         by: CallerId,
     },
+    Erase {
+        user: CallerId,
+        until: i64,
+    },
     ReplacePolicy(Arc<Policy>),
     #[cfg(test)]
     Crash,
@@ -138,6 +142,7 @@ impl AuthorizationActor {
                 1
             }
             Change::Lift { subject, by } => registry.lift(&subject, &by, now)?,
+            Change::Erase { user, until } => registry.erase(&user, now, until)?.into(),
             Change::ReplacePolicy(policy) => {
                 registry.replace_policy(policy);
                 1

@@ -87,7 +87,8 @@ impl BanSet {
             match entry {
                 Entry::Ban(ban) => bans.push(Arc::new(ban)),
                 Entry::Lift { id, .. } => drop(lifted.insert(id)),
-                Entry::Role(_) | Entry::Token { .. } | Entry::User { .. } => {}
+                Entry::Role(_) | Entry::Token { .. } | Entry::User { .. } | Entry::Erase { .. } => {
+                }
             }
         }
         bans.retain(|ban| !lifted.contains(&ban.id));

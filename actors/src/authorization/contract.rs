@@ -5,11 +5,11 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
-use ultimate_mcp_testkit::Redis;
+use ultimate_mcp_testkit::{Redis, RedisCluster};
 
 use super::*;
 use crate::fault::{Classify, Kind};
-use crate::redis::RedisOptions;
+use crate::redis::{RedisMode, RedisOptions};
 use crate::testing::{caller as id, root, soon};
 
 /// The promise: what one node changes holds on every node within this.
@@ -24,17 +24,21 @@ struct Pair {
     _folders: Vec<TempDir>,
 }
 
+fn timely() -> RedisOptions {
+    RedisOptions { command_timeout_ms: 300, connect_timeout_ms: 300, ..Default::default() }
+}
+
 async fn node(name: &str, redis: Option<&Redis>, folder: &TempDir) -> AuthorizationHandle {
-    let redis = redis.map(|redis| {
-        let urls = vec![redis.url()];
-        let options = RedisOptions {
-            urls,
-            command_timeout_ms: 300,
-            connect_timeout_ms: 300,
-            ..Default::default()
-        };
-        RedisClient::new(options, Arc::new(|_: &str, _| {})).unwrap()
-    });
+    let options = redis.map(|redis| RedisOptions { urls: vec![redis.url()], ..timely() });
+    node_with(name, options, folder).await
+}
+
+async fn node_with(
+    name: &str,
+    redis: Option<RedisOptions>,
+    folder: &TempDir,
+) -> AuthorizationHandle {
+    let redis = redis.map(|options| RedisClient::new(options, Arc::new(|_: &str, _| {})).unwrap());
     let policy = Policy::from_toml(DEFAULT_POLICY).unwrap();
     let path = folder.path().join("state.db");
     let (options, node) = (AuthorizationOptions::default(), NodeId::parse(name).unwrap());
@@ -169,6 +173,17 @@ async fn authorization_keeps_its_promises_when_nodes_share_it() {
 }
 
 #[actix::test]
+async fn authorization_keeps_its_promises_when_nodes_share_a_cluster() {
+    let cluster = RedisCluster::start();
+    let folders = vec![TempDir::new().unwrap(), TempDir::new().unwrap()];
+    let options = RedisOptions { urls: cluster.urls(), mode: RedisMode::Cluster, ..timely() };
+    let here = node_with("a", Some(options.clone()), &folders[0]).await;
+    let there = node_with("b", Some(options), &folders[1]).await;
+    in_step(&[&here, &there]).await;
+    suite(&Pair { here, there, _folders: folders }).await;
+}
+
+#[actix::test]
 async fn while_redis_is_away_nodes_go_on_and_afterwards_all_know_all() {
     let mut redis = Redis::start();
     let pair = shared(&redis).await;
@@ -211,6 +226,43 @@ async fn a_redis_that_lost_everything_is_filled_again_and_a_new_node_learns_it()
     in_step(&[&third]).await;
     assert!(third.snapshot().is_revoked(None, &id("bob"), Some(1000)));
     assert_eq!(roles(&third, "ada"), Some(vec!["viewer".into()]));
+}
+
+/// An erased user's name is gone from every node and from Redis, and a node that was away cannot bring it
+/// back; a role given after the erasure holds.
+#[actix::test]
+async fn an_erased_user_is_forgotten_on_every_node_and_in_redis() {
+    let redis = Redis::start();
+    let pair = shared(&redis).await;
+    let (ada, bob) = (id("ada@example.org"), id("bob"));
+    let away = TempDir::new().unwrap();
+    let third = node("c", Some(&redis), &away).await;
+    in_step(&[&third]).await;
+    pair.here.assign_role(&ada, "viewer", &bob, soon()).await.unwrap();
+    pair.here.assign_role(&bob, "viewer", &ada, soon()).await.unwrap();
+    pair.there.ban(BanSubject::UserId(id("eve")), String::new(), &ada, None, soon()).await.unwrap();
+    seen("all know", || roles(&third, "bob").is_some() && banned(&third, "eve")).await;
+    drop(third);
+    let until = chrono::Utc::now().timestamp() + 3600;
+    assert!(pair.here.erase_user(&ada, until, soon()).await.unwrap());
+    seen("the other forgot", || roles(&pair.there, ada.as_str()).is_none()).await;
+    assert!(banned(&pair.there, "eve"), "a ban outlives who made it");
+    let there = pair.there.snapshot();
+    assert!(
+        there.is_revoked(None, &ada, Some(until - 3600))
+            && !there.is_revoked(None, &ada, Some(until))
+    );
+    let third = node("c", Some(&redis), &away).await;
+    in_step(&[&third]).await;
+    let named = || redis.cli(&["hgetall", "ump:{authorization}:facts"]).contains("ada@");
+    within(BACK_WITHIN, "the name is gone from redis", || async { !named() }).await;
+    for node in [&pair.here, &pair.there, &third] {
+        let granted = node.roles_of(&bob, soon()).await.unwrap().unwrap();
+        assert_eq!(granted[0].granted_by, "[erased]");
+        assert_eq!(node.roles_of(&ada, soon()).await.unwrap(), None);
+    }
+    assert!(pair.there.assign_role(&ada, "viewer", &bob, soon()).await.unwrap());
+    seen("the new role holds", || roles(&third, ada.as_str()) == Some(vec!["viewer".into()])).await;
 }
 
 #[actix::test]

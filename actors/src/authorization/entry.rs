@@ -1,4 +1,5 @@
-//! One fact that nodes agree on: a role given or taken, a revocation, a ban, the end of a ban.
+//! One fact that nodes agree on: a role given or taken, a revocation, a ban, the end of a ban, an
+//! erasure.
 //!
 //! Facts merge without coordination: of two about the same thing the one of greater rank holds, on every
 //! node and in whatever order they arrive. Ranks are made so that revocations and bans only ever grow
@@ -40,6 +41,17 @@ pub(super) enum Entry {
         /// When the ban ends by itself.
         expires_at: Option<i64>,
     },
+    /// A user is forgotten; see [`super::erasure`].
+    Erase {
+        /// SHA-256 of the name, in hexadecimal.
+        name_hash: String,
+        /// Tokens issued at or before this second are void.
+        issued_before: i64,
+        /// Facts about the user from until then go.
+        erased_ms: i64,
+        /// When the last of the tokens has expired.
+        until: i64,
+    },
 }
 
 /// Whether a user holds a role; the last change holds, by its time and, at the same time, by its node.
@@ -67,6 +79,7 @@ impl Entry {
             Self::User { user, .. } => format!("user:{user}"),
             Self::Ban(ban) => format!("ban:{}", ban.id),
             Self::Lift { id, .. } => format!("lift:{id}"),
+            Self::Erase { name_hash, .. } => format!("erase:{name_hash}"),
         }
     }
 
@@ -79,6 +92,7 @@ impl Entry {
             Self::Token { expires_at: second, .. } | Self::User { issued_before: second, .. } => {
                 format!("{:020}", second.max(&0))
             }
+            Self::Erase { erased_ms, .. } => format!("{:020}", erased_ms.max(&0)),
             Self::Ban(_) | Self::Lift { .. } => "0".to_owned(),
         }
     }
@@ -90,6 +104,8 @@ impl Entry {
             Self::Token { expires_at, .. } => passed(*expires_at),
             Self::Ban(ban) => ban.expires_at.is_some_and(passed),
             Self::Lift { expires_at, .. } => expires_at.is_some_and(passed),
+            // Its end has its grace in it.
+            Self::Erase { until, .. } => *until < now,
             Self::Role(_) | Self::User { .. } => false,
         }
     }

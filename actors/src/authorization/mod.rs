@@ -9,6 +9,7 @@ mod bans;
 #[cfg(test)]
 mod contract;
 mod entry;
+mod erasure;
 mod error;
 mod options;
 mod permission;
@@ -25,6 +26,7 @@ mod tests;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
@@ -36,6 +38,8 @@ use crate::ids::CallerId;
 use crate::node::NodeId;
 use crate::redis::RedisClient;
 use crate::supervision::{ChildRef, ChildSpec, Supervisor};
+
+pub(crate) use self::snapshot::ChangedRoles;
 
 pub use self::bans::{Ban, BanSubject, REASON_BYTES_MAX};
 pub use self::error::AuthorizationError;
@@ -53,6 +57,24 @@ pub struct AuthorizationHandle {
     child: ChildRef<AuthorizationActor>,
     published: Arc<ArcSwap<Snapshot>>,
     sharing: Option<Sharing>,
+}
+
+/// Forgets a user while no server runs; see [`AuthorizationHandle::erase_user`].
+///
+/// # Errors
+/// [`AuthorizationError::LastAdministrator`] under `combine = "stored"`; store not writable.
+pub fn erase_user_offline(
+    path: &Path,
+    policy: Policy,
+    user: &CallerId,
+    until: i64,
+) -> Result<bool, AuthorizationError> {
+    let mut registry = {
+        let (policy, options) = (Arc::new(policy), AuthorizationOptions::default());
+        // Any node: what is made here is an erasure, which does not name one.
+        Registry::open(path, policy, options, NodeId::random())?
+    };
+    registry.erase(user, chrono::Utc::now().timestamp(), until)
 }
 
 impl AuthorizationHandle {
@@ -203,6 +225,30 @@ impl AuthorizationHandle {
     /// Whether other nodes hear of changes and this one of theirs; `None` when there is no Redis.
     pub fn sharing(&self) -> Option<SharingStanding> {
         self.sharing.as_ref().map(Sharing::standing)
+    }
+
+    /// Waits until this node knows what the others know, for so long at most; says whether it does.
+    pub async fn settled(&self, within: Duration) -> bool {
+        match &self.sharing {
+            Some(sharing) => sharing.settled(within).await,
+            None => true,
+        }
+    }
+
+    /// Forgets a user: stored roles, revocations, and as whom others got their roles from. Tokens issued
+    /// until now stay void, recognised by a hash of the name until `until` (seconds since the epoch),
+    /// when the last of them has expired. Returns whether the store knew the user.
+    ///
+    /// # Errors
+    /// [`AuthorizationError::LastAdministrator`] under `combine = "stored"`; store not writable, actor
+    /// not available.
+    pub async fn erase_user(
+        &self,
+        user: &CallerId,
+        until: i64,
+        deadline: Deadline,
+    ) -> Result<bool, AuthorizationError> {
+        Ok(self.change(Change::Erase { user: user.clone(), until }, deadline).await?.count > 0)
     }
 
     /// Puts another policy in force, at once and for every later decision.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::bans::{Ban, BanSubject, REASON_BYTES_MAX};
 use super::entry::{EXPIRY_GRACE_SECONDS, Entry, RoleEntry};
+use super::erasure::hash_text;
 use super::error::AuthorizationError;
 use super::options::AuthorizationOptions;
 use super::permission::Permission;
@@ -100,21 +101,7 @@ impl Registry {
         user: &CallerId,
         role: &str,
     ) -> Result<bool, AuthorizationError> {
-        let policy = self.snapshot.policy.clone();
-        let administrates =
-            |role: &str| policy.permissions([role]).contains(Permission::SystemAdmin);
-        let stored = self.snapshot.stored_roles(user).unwrap_or_default();
-        if policy.combine == Combine::Stored
-            && administrates(role)
-            && stored.iter().any(|own| own == role)
-        {
-            let still = stored.iter().any(|own| own != role && administrates(own));
-            let roles: Vec<_> = policy.roles.keys().filter(|role| administrates(role)).collect();
-            let others = self.store.others_have(user.as_str(), &roles);
-            if !still && !others.map_err(AuthorizationError::write)? {
-                return Err(AuthorizationError::LastAdministrator);
-            }
-        }
+        self.keeps_an_administrator(user, |own| own == role)?;
         let assignments = self.roles_of(user)?.unwrap_or_default();
         let Some(held) = assignments.into_iter().find(|held| held.role == role) else {
             return Ok(false);
@@ -138,9 +125,59 @@ impl Registry {
             Some(Entry::Role(known)) => known.changed_ms,
             _ => 0,
         };
+        let erased = self.store.erasures().map_err(AuthorizationError::open)?;
+        let known = known.max(erased.of_user(&entry.user));
         entry.changed_ms = chrono::Utc::now().timestamp_millis().max(known.saturating_add(1));
         self.make(Entry::Role(entry))?;
         Ok(true)
+    }
+
+    /// Refuses to take roles from the last who administers, where only stored roles count.
+    fn keeps_an_administrator(
+        &self,
+        user: &CallerId,
+        goes: impl Fn(&str) -> bool,
+    ) -> Result<(), AuthorizationError> {
+        let policy = &self.snapshot.policy;
+        let administrates =
+            |role: &str| policy.permissions([role]).contains(Permission::SystemAdmin);
+        let stored = self.snapshot.stored_roles(user).unwrap_or_default();
+        let loses = stored.iter().any(|own| administrates(own) && goes(own));
+        if policy.combine != Combine::Stored || !loses {
+            return Ok(());
+        }
+        let still = stored.iter().any(|own| !goes(own) && administrates(own));
+        let roles: Vec<_> = policy.roles.keys().filter(|role| administrates(role)).collect();
+        let others = self.store.others_have(user.as_str(), &roles);
+        match still || others.map_err(AuthorizationError::write)? {
+            true => Ok(()),
+            false => Err(AuthorizationError::LastAdministrator),
+        }
+    }
+
+    /// Forgets the user, roles and revocations; tokens issued until now are void until `until`, after
+    /// which none can be about. Returns whether anything was stored.
+    pub(super) fn erase(
+        &mut self,
+        user: &CallerId,
+        now: i64,
+        until: i64,
+    ) -> Result<bool, AuthorizationError> {
+        self.keeps_an_administrator(user, |_| true)?;
+        let known = self.snapshot.roles.get(user.as_str()).is_some();
+        self.make(Entry::Erase {
+            name_hash: hash_text(user.as_str()),
+            issued_before: now,
+            erased_ms: chrono::Utc::now().timestamp_millis().max(now.saturating_mul(1000)),
+            until: until.saturating_add(EXPIRY_GRACE_SECONDS),
+        })?;
+        Ok(known)
+    }
+
+    fn refresh_erased(&mut self) -> Result<(), AuthorizationError> {
+        let erased = self.store.erased().map_err(AuthorizationError::open)?;
+        self.snapshot.erased = Arc::new(erased);
+        Ok(())
     }
 
     pub(super) fn roles_of(
@@ -244,6 +281,9 @@ impl Registry {
     /// Bounds are not looked at: a revocation or ban made elsewhere holds here, however many there are.
     pub(super) fn merge(&mut self, entries: Vec<Entry>) -> Result<Vec<Entry>, AuthorizationError> {
         let taken = self.store.take(entries).map_err(AuthorizationError::write)?;
+        if taken.iter().any(|entry| matches!(entry, Entry::Erase { .. })) {
+            return self.reload().map(|()| taken);
+        }
         let mut bans_changed = false;
         for entry in &taken {
             match entry {
@@ -258,12 +298,21 @@ impl Registry {
                     self.snapshot.users.insert(user, *issued_before);
                 }
                 Entry::Ban(_) | Entry::Lift { .. } => bans_changed = true,
+                Entry::Erase { .. } => {}
             }
         }
         if bans_changed {
             self.refresh_bans()?;
         }
         Ok(taken)
+    }
+
+    /// After an erasure, which may touch anything.
+    fn reload(&mut self) -> Result<(), AuthorizationError> {
+        let mut snapshot = Snapshot::empty(self.snapshot.policy.clone());
+        self.store.load_into(&mut snapshot).map_err(AuthorizationError::open)?;
+        self.snapshot = snapshot;
+        Ok(())
     }
 
     /// What was made here since this was last asked.
@@ -290,7 +339,11 @@ impl Registry {
         if over > 0 {
             self.refresh_bans()?;
         }
-        Ok(purged.len() + over)
+        let forgotten = self.store.purge_erased(now).map_err(AuthorizationError::write)?;
+        if forgotten {
+            self.refresh_erased()?;
+        }
+        Ok(purged.len() + over + usize::from(forgotten))
     }
 
     fn refresh_roles(&mut self, user: &CallerId) -> Result<(), AuthorizationError> {

@@ -3,7 +3,7 @@
 //! Pure and synchronous; owned by [`super::actor::AuthorizationActor`]. Every change is durable when its
 //! function returns (WAL, `synchronous = FULL`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,8 @@ use serde::Serialize;
 
 use super::bans::BanSet;
 use super::entry::{Entry, RoleEntry};
-use super::snapshot::Snapshot;
+use super::erasure::{ERASED, Erasures, Fate, hash_of};
+use super::snapshot::{NameHash, Snapshot, name_hash};
 use crate::node::NodeId;
 
 /// How long a writer waits for another connection's lock; shorter than the watchdog's patience.
@@ -42,13 +43,18 @@ CREATE TABLE IF NOT EXISTS revoked_user (
   user_id       TEXT    PRIMARY KEY,
   issued_before INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS erased_user (
+  name_hash     BLOB    PRIMARY KEY,
+  issued_before INTEGER NOT NULL,
+  until         INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS ledger (
   field TEXT PRIMARY KEY,
   kind  TEXT NOT NULL,
   rank  TEXT NOT NULL,
   body  TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS ledger_bans ON ledger (kind) WHERE kind IN ('ban', 'lift');
+CREATE INDEX IF NOT EXISTS ledger_by_kind ON ledger (kind);
 ";
 
 /// `user_version` of a file whose every row has its fact in the ledger.
@@ -76,6 +82,8 @@ impl Store {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
+        // What is erased is overwritten, not only unlinked.
+        connection.pragma_update(None, "secure_delete", true)?;
         connection.execute_batch(TABLES)?;
         let mut store = Self { connection };
         store.complete_ledger(node)?;
@@ -124,6 +132,7 @@ impl Store {
             snapshot.users.insert(row.get_ref(0)?.as_str()?, row.get(1)?);
         }
         snapshot.bans = Arc::new(self.bans()?);
+        snapshot.erased = Arc::new(self.erased()?);
         Ok(())
     }
 
@@ -134,6 +143,27 @@ impl Store {
         let bodies: Vec<String> =
             statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
         Ok(BanSet::of(bodies.iter().filter_map(|body| Entry::from_json(body))))
+    }
+
+    /// Erased users whose tokens may still be about.
+    pub(super) fn erased(&self) -> rusqlite::Result<HashMap<NameHash, i64>> {
+        let sql = "SELECT name_hash, issued_before FROM erased_user";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.collect()
+    }
+
+    /// Which users were erased, and when.
+    pub(super) fn erasures(&self) -> rusqlite::Result<Erasures> {
+        erasures(&self.connection)
+    }
+
+    /// Forgets erased users whose tokens have all expired; says whether there were any.
+    pub(super) fn purge_erased(&mut self, now: i64) -> rusqlite::Result<bool> {
+        let sql = "DELETE FROM ledger WHERE kind = 'erase' AND json_extract(body, '$.until') < ?1";
+        self.connection.prepare_cached(sql)?.execute([now])?;
+        let sql = "DELETE FROM erased_user WHERE until < ?1";
+        Ok(self.connection.prepare_cached(sql)?.execute([now])? > 0)
     }
 
     /// Every fact, field and rank and body.
@@ -154,8 +184,9 @@ impl Store {
     /// Takes those facts that outrank what is held, all or nothing, and returns them.
     pub(super) fn take(&mut self, entries: Vec<Entry>) -> rusqlite::Result<Vec<Entry>> {
         let transaction = self.connection.transaction()?;
-        let mut taken = Vec::new();
+        let (mut taken, erasures) = (Vec::new(), erasures(&transaction)?);
         for entry in entries {
+            let (Fate::Stays(entry) | Fate::Loses(entry)) = erasures.fate(entry) else { continue };
             if write_fact(&transaction, &entry)? {
                 write_tables(&transaction, &entry)?;
                 taken.push(entry);
@@ -224,6 +255,7 @@ fn write_fact(connection: &Connection, entry: &Entry) -> rusqlite::Result<bool> 
         Entry::User { .. } => "user",
         Entry::Ban(_) => "ban",
         Entry::Lift { .. } => "lift",
+        Entry::Erase { .. } => "erase",
     };
     let sql = "INSERT INTO ledger (field, kind, rank, body) VALUES (?1, ?2, ?3, ?4) \
                ON CONFLICT (field) DO UPDATE SET rank = excluded.rank, body = excluded.body \
@@ -258,7 +290,57 @@ fn write_tables(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> 
                        (user_id) DO UPDATE SET issued_before = max(issued_before, excluded.issued_before)";
             connection.prepare_cached(sql)?.execute(params![user, issued_before])?;
         }
+        Entry::Erase { name_hash, issued_before, until, .. } => {
+            let Some(hash) = hash_of(name_hash) else { return Ok(()) };
+            let sql = "INSERT INTO erased_user (name_hash, issued_before, until) VALUES (?1, ?2, ?3) \
+                       ON CONFLICT (name_hash) DO UPDATE SET issued_before = excluded.issued_before, \
+                       until = max(until, excluded.until)";
+            connection.prepare_cached(sql)?.execute(params![hash, issued_before, until])?;
+            erase(connection, &hash)?;
+        }
         Entry::Ban(_) | Entry::Lift { .. } => {}
+    }
+    Ok(())
+}
+
+fn erasures(connection: &Connection) -> rusqlite::Result<Erasures> {
+    let mut statement =
+        connection.prepare_cached("SELECT body FROM ledger WHERE kind = 'erase'")?;
+    let bodies: Vec<String> =
+        statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let entries: Vec<Entry> = bodies.iter().filter_map(|body| Entry::from_json(body)).collect();
+    Ok(Erasures::of(&entries))
+}
+
+/// Takes the name of this hash out of every table.
+fn erase(connection: &Connection, hash: &NameHash) -> rusqlite::Result<()> {
+    let names = "SELECT user_id FROM known_user UNION SELECT user_id FROM revoked_user \
+                 UNION SELECT granted_by FROM role_assignment \
+                 UNION SELECT json_extract(body, '$.user') FROM ledger WHERE kind IN ('role', 'user') \
+                 UNION SELECT json_extract(body, '$.granted_by') FROM ledger WHERE kind = 'role' \
+                 UNION SELECT json_extract(body, '$.by') FROM ledger WHERE kind IN ('ban', 'lift')";
+    let mut statement = connection.prepare_cached(names)?;
+    let names: Vec<Option<String>> =
+        statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let Some(user) = names.into_iter().flatten().find(|name| name_hash(name) == *hash) else {
+        return Ok(());
+    };
+    for sql in [
+        "DELETE FROM role_assignment WHERE user_id = ?1",
+        "DELETE FROM known_user WHERE user_id = ?1",
+        "DELETE FROM revoked_user WHERE user_id = ?1",
+        "DELETE FROM ledger WHERE kind IN ('role', 'user') AND json_extract(body, '$.user') = ?1",
+    ] {
+        connection.execute(sql, [&user])?;
+    }
+    for sql in [
+        "UPDATE role_assignment SET granted_by = ?2 WHERE granted_by = ?1",
+        "UPDATE ledger SET body = json_set(body, '$.granted_by', ?2) \
+         WHERE kind = 'role' AND json_extract(body, '$.granted_by') = ?1",
+        "UPDATE ledger SET body = json_set(body, '$.by', ?2) \
+         WHERE kind IN ('ban', 'lift') AND json_extract(body, '$.by') = ?1",
+    ] {
+        connection.execute(sql, [user.as_str(), ERASED])?;
     }
     Ok(())
 }

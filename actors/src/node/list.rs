@@ -70,7 +70,7 @@ pub struct NodesHandle {
     published: Arc<ArcSwap<NodeList>>,
     leaving: Arc<AtomicBool>,
     news: Arc<Notify>,
-    registry: Option<Arc<Registry>>,
+    is_shared: bool,
 }
 
 impl NodesHandle {
@@ -94,8 +94,8 @@ impl NodesHandle {
         let alone = Listed { id: identity.id.clone(), age_ms: 0, words: words.clone() };
         let published = Arc::new(ArcSwap::from_pointee(NodeList::new(vec![alone], false)));
         let (leaving, news) = (Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()));
-        let registry = redis.map(|redis| Arc::new(Registry::new(redis)));
-        if let Some(registry) = registry.clone() {
+        let (is_shared, registry) = (redis.is_some(), redis.map(Registry::new).map(Arc::new));
+        if let Some(registry) = registry {
             let setup = Setup {
                 own: identity.id.clone(),
                 words,
@@ -111,7 +111,7 @@ impl NodesHandle {
         let skew = identity.options.clock_skew_seconds;
         let seals = Seals::new(identity.id.clone(), identity.secret.clone(), skew);
         let (identity, seals) = (Arc::new(identity), Arc::new(seals));
-        Ok(Self { identity, seals, published, leaving, news, registry })
+        Ok(Self { identity, seals, published, leaving, news, is_shared })
     }
 
     /// This node.
@@ -126,7 +126,7 @@ impl NodesHandle {
 
     /// Whether there may be other nodes.
     pub fn is_shared(&self) -> bool {
-        self.registry.is_some()
+        self.is_shared
     }
 
     /// The nodes, as they were a heartbeat ago.
@@ -147,15 +147,6 @@ impl NodesHandle {
     pub fn leave(&self) {
         self.leaving.store(true, Ordering::Relaxed);
         self.news.notify_one();
-    }
-
-    /// Takes this node out of the list: it has stopped.
-    pub async fn goodbye(&self) {
-        let Some(registry) = &self.registry else { return };
-        if let Err(error) = registry.remove(&self.identity.id).await {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, "this node stays in the registry until it counts as gone");
-        }
     }
 }
 
@@ -218,8 +209,6 @@ mod tests {
         seen(&a, |rows| rows.contains(&row("b", Leaving, "v2"))).await;
         theirs.drain(crate::testing::soon()).await;
         seen(&a, |rows| rows.contains(&row("b", Gone, "v2"))).await;
-        b.goodbye().await;
-        seen(&a, |rows| rows == [row("a", Up, "v1")]).await;
     }
 
     #[actix::test]

@@ -9,7 +9,6 @@ use uuid::Uuid;
 
 use super::id::NodeId;
 use crate::deadline::Deadline;
-use crate::redis::redis::cmd;
 use crate::redis::{RedisClient, RedisError, Script};
 
 /// Longest wait for one command.
@@ -102,11 +101,5 @@ impl Registry {
             })
         });
         Ok((before, listed.collect()))
-    }
-
-    /// Takes the node out.
-    pub(super) async fn remove(&self, id: &NodeId) -> Result<(), RedisError> {
-        let deadline = Deadline::after(COMMAND_MAX);
-        self.client.run(deadline, true, cmd("HDEL").arg(&self.key).arg(id.as_str())).await
     }
 }

@@ -96,6 +96,8 @@ pub struct Letterhead {
     pub session: String,
     /// The client's description of itself, `-` when none.
     pub user_agent: String,
+    /// The client's name for a call that must run once, `-` when none.
+    pub idempotency_key: String,
 }
 
 impl Letterhead {
@@ -119,6 +121,7 @@ impl Letterhead {
             &self.request_id,
             &self.session,
             &self.user_agent,
+            &self.idempotency_key,
         ];
         let clean = |line: &&str| !line.chars().any(char::is_control);
         lines.iter().all(clean).then(|| lines.join("\n"))
@@ -269,6 +272,7 @@ mod tests {
             request_id: "r".into(),
             session: "-".into(),
             user_agent: "-".into(),
+            idempotency_key: "-".into(),
         }
     }
 
@@ -311,6 +315,7 @@ mod tests {
             Letterhead { request_id: "s".into(), ..good.clone() },
             Letterhead { session: "t".into(), ..good.clone() },
             Letterhead { user_agent: "u".into(), ..good.clone() },
+            Letterhead { idempotency_key: "k".into(), ..good.clone() },
         ];
         for letter in changed {
             assert_eq!(b.check(&letter, &seal, NOW), Err(SealError::Broken), "{letter:?}");

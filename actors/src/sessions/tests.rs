@@ -4,12 +4,12 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use ultimate_mcp_testkit::Redis;
+use ultimate_mcp_testkit::{Redis, RedisCluster};
 
 use super::actor::Crash;
 use super::*;
 use crate::fault::{Classify, Kind, Retry};
-use crate::redis::RedisOptions;
+use crate::redis::{RedisMode, RedisOptions};
 use crate::testing::{caller, root, soon};
 
 fn new(owner: &str) -> NewSession {
@@ -136,6 +136,24 @@ async fn sessions_keep_their_promises_in_this_process() {
 #[actix::test]
 async fn sessions_keep_their_promises_in_redis() {
     suite(|| Some(Redis::start())).await;
+}
+
+#[actix::test]
+async fn sessions_are_found_in_a_cluster_of_redis() {
+    let cluster = RedisCluster::start();
+    let options =
+        RedisOptions { urls: cluster.urls(), mode: RedisMode::Cluster, ..Default::default() };
+    let start = async |options: RedisOptions| {
+        let client = RedisClient::new(options, Arc::new(|_: &str, _| {})).unwrap();
+        SessionsHandle::start(&root(), SessionsOptions::default(), Some(client)).await.unwrap()
+    };
+    let (here, there) = (start(options.clone()).await, start(options).await);
+    for owner in ["ada", "bob", "{carol}"] {
+        let session = here.create(new(owner), soon()).await.unwrap();
+        let found = there.get(&session.id, &caller(owner), soon()).await.unwrap();
+        assert_eq!(found, Some(session.clone()));
+        assert!(there.remove(&session.id, &caller(owner), soon()).await.unwrap());
+    }
 }
 
 #[actix::test]

@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Supervised, WrapFuture};
-use arc_swap::ArcSwap;
-use tokio::sync::{Mutex, mpsc};
+use tokio::sync::{Mutex, mpsc, watch};
 use tokio::time::Instant;
 
 use super::super::actor::{AuthorizationActor, Export, Merge};
 use super::super::entry::Entry;
+use super::super::erasure::{Erasures, Fate};
 use super::super::error::AuthorizationError;
 use super::ledger::{Kept, News, RedisLedger, kept};
 use super::{SharingStanding, Telling};
@@ -41,7 +41,7 @@ pub(super) struct Setup {
     pub ledger: Arc<RedisLedger>,
     pub tellings: Arc<Mutex<mpsc::Receiver<Telling>>>,
     pub authorization: ChildRef<AuthorizationActor>,
-    pub standing: Arc<ArcSwap<SharingStanding>>,
+    pub standing: Arc<watch::Sender<SharingStanding>>,
 }
 
 /// Why an exchange failed.
@@ -155,7 +155,13 @@ impl Sharer {
         let facts: Vec<Kept> = telling.entries.iter().map(kept).collect();
         match self.setup.ledger.take(&facts).await {
             // Nobody may be waiting any more.
-            Ok(taken) => drop(telling.told.send(taken)),
+            Ok(taken) => {
+                drop(telling.told.send(taken));
+                // What Redis holds about the erased goes with the next exchange, which is now.
+                if telling.entries.iter().any(|entry| matches!(entry, Entry::Erase { .. })) {
+                    self.exchange_at = Instant::now();
+                }
+            }
             Err(error) => self.failed(&error.into()),
         }
     }
@@ -179,16 +185,28 @@ impl Sharer {
         let ledger = &self.setup.ledger;
         let (version, theirs) = ledger.read().await?;
         let now = chrono::Utc::now().timestamp();
+        let ours = self.export().await?;
         let (mut ranks, mut over, mut news) = (HashMap::new(), Vec::new(), Vec::new());
-        for (field, rank, body) in theirs {
-            let entry = Entry::from_json(&body);
-            match entry {
-                Some(entry) if entry.is_over(now) => over.push(field),
-                entry => {
-                    news.extend(entry);
-                    ranks.insert(field, rank);
+        let entries: Vec<Option<Entry>> =
+            theirs.iter().map(|(_, _, body)| Entry::from_json(body)).collect();
+        let own: Vec<Entry> =
+            ours.iter().filter_map(|(_, _, body)| Entry::from_json(body)).collect();
+        let erasures = Erasures::of(entries.iter().flatten().chain(&own));
+        for ((field, rank, body), entry) in theirs.into_iter().zip(entries) {
+            match entry.map(|entry| (entry.is_over(now), erasures.fate(entry))) {
+                Some((true, _) | (_, Fate::Goes)) => {
+                    over.push(field);
+                    continue;
                 }
+                Some((_, Fate::Loses(entry))) => {
+                    ledger.rewrite(&(field.clone(), rank.clone(), body), &entry.to_json()).await?;
+                    news.push(entry);
+                }
+                Some((_, Fate::Stays(entry))) => news.push(entry),
+                // A newer node's business.
+                None => {}
             }
+            ranks.insert(field, rank);
         }
         for fields in over.chunks(CHUNK) {
             ledger.forget(fields).await?;
@@ -197,17 +215,25 @@ impl Sharer {
             let rest = news.split_off(news.len().min(CHUNK));
             self.merge(std::mem::replace(&mut news, rest)).await?;
         }
-        let ours = self.setup.authorization.ask(Export, Deadline::after(STORE_MAX)).await;
-        let ours = ours.map_err(AuthorizationError::from)??;
+        // Read before theirs were merged: what came with them, Redis has.
         let lacking: Vec<Kept> = ours
             .into_iter()
             .filter(|(field, rank, _)| ranks.get(field).is_none_or(|theirs| theirs < rank))
-            .filter(|(_, _, body)| !Entry::from_json(body).is_some_and(|entry| entry.is_over(now)))
+            .filter(|(_, _, body)| {
+                Entry::from_json(body).is_some_and(|entry| {
+                    !entry.is_over(now) && matches!(erasures.fate(entry), Fate::Stays(_))
+                })
+            })
             .collect();
         for facts in lacking.chunks(CHUNK) {
             ledger.take(facts).await?;
         }
         Ok(version)
+    }
+
+    async fn export(&self) -> Result<Vec<Kept>, ExchangeError> {
+        let ours = self.setup.authorization.ask(Export, Deadline::after(STORE_MAX)).await;
+        Ok(ours.map_err(AuthorizationError::from)??)
     }
 
     async fn merge(&self, entries: Vec<Entry>) -> Result<(), ExchangeError> {
@@ -250,6 +276,6 @@ impl Sharer {
 
     fn say(&self, reason: Option<String>) {
         let standing = SharingStanding { in_step: self.in_step, reason };
-        self.setup.standing.store(Arc::new(standing));
+        self.setup.standing.send_replace(standing);
     }
 }

@@ -42,6 +42,14 @@ end
 return answer
 ";
 
+/// ARGV: field, what stands there, what is to stand there.
+const REWRITE: &str = r"
+if redis.call('HGET', KEYS[1], ARGV[1]) == ARGV[2] then
+  redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+end
+return 1
+";
+
 /// A fact as it is kept: field, rank, body.
 pub(super) type Kept = (String, String, String);
 
@@ -57,6 +65,7 @@ pub(super) struct News {
 pub(super) struct RedisLedger {
     client: RedisClient,
     take: Script,
+    rewrite: Script,
     facts: String,
     version: String,
     channel: String,
@@ -67,7 +76,8 @@ impl RedisLedger {
         // In braces: both keys share a slot in a cluster.
         let key = |part: &str| client.key(&["{authorization}", part]);
         let (facts, version, channel) = (key("facts"), key("version"), key("news"));
-        Self { take: Script::new(TAKE), facts, version, channel, client }
+        let (take, rewrite) = (Script::new(TAKE), Script::new(REWRITE));
+        Self { take, rewrite, facts, version, channel, client }
     }
 
     pub(super) fn listen(&self) -> Subscription {
@@ -114,6 +124,14 @@ impl RedisLedger {
                 return Ok((version, kept));
             }
         }
+    }
+
+    /// Replaces the body of a fact that is still as it was; its rank stays.
+    pub(super) async fn rewrite(&self, old: &Kept, body: &str) -> Result<(), RedisError> {
+        let (field, rank, old) = old;
+        let (old, new) = (format!("{rank}\n{old}"), format!("{rank}\n{body}"));
+        let args = [field.as_str(), &old, &new];
+        self.client.script(bound(), true, &self.rewrite, &[&self.facts], &args).await
     }
 
     /// Forgets facts that have done their work.

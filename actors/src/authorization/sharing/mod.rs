@@ -10,9 +10,8 @@ mod ledger;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use serde::Serialize;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use self::actor::{Setup, SharingActor};
 use self::ledger::RedisLedger;
@@ -46,7 +45,7 @@ pub(super) struct Telling {
 #[derive(Clone)]
 pub(super) struct Sharing {
     tellings: mpsc::Sender<Telling>,
-    standing: Arc<ArcSwap<SharingStanding>>,
+    standing: watch::Receiver<SharingStanding>,
 }
 
 impl Sharing {
@@ -58,12 +57,12 @@ impl Sharing {
     ) -> Result<Self, AuthorizationError> {
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
         let standing = SharingStanding { in_step: false, reason: Some("not connected yet".into()) };
-        let standing = Arc::new(ArcSwap::from_pointee(standing));
+        let (stands, standing) = watch::channel(standing);
         let setup = Setup {
             ledger: Arc::new(RedisLedger::new(redis)),
             tellings: Arc::new(Mutex::new(receiver)),
             authorization,
-            standing: standing.clone(),
+            standing: Arc::new(stands),
         };
         let spec =
             ChildSpec::new("authorization-sharing", 1, move || SharingActor::new(setup.clone()));
@@ -81,6 +80,12 @@ impl Sharing {
     }
 
     pub(super) fn standing(&self) -> SharingStanding {
-        SharingStanding::clone(&self.standing.load())
+        self.standing.borrow().clone()
+    }
+
+    pub(super) async fn settled(&self, within: Duration) -> bool {
+        let mut standing = self.standing.clone();
+        let in_step = standing.wait_for(|standing| standing.in_step);
+        matches!(tokio::time::timeout(within, in_step).await, Ok(Ok(_)))
     }
 }
