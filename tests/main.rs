@@ -14,6 +14,8 @@ mod cell;
 mod cli;
 #[path = "it/input.rs"]
 mod input;
+#[path = "it/loss.rs"]
+mod loss;
 #[path = "it/mcp_clients.rs"]
 mod mcp_clients;
 #[path = "it/roles.rs"]
