@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "threads of their own; no arbiter is near")]
 #![allow(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
+mod confined;
 mod delete;
 mod durability;
 mod embedded;
