@@ -16,6 +16,8 @@ mod cli;
 mod input;
 #[path = "it/mcp_clients.rs"]
 mod mcp_clients;
+#[path = "it/neo4j.rs"]
+mod neo4j;
 #[path = "it/roles.rs"]
 mod roles;
 #[path = "it/security.rs"]
