@@ -18,6 +18,8 @@ mod input;
 mod loss;
 #[path = "it/mcp_clients.rs"]
 mod mcp_clients;
+#[path = "it/neo4j.rs"]
+mod neo4j;
 #[path = "it/roles.rs"]
 mod roles;
 #[path = "it/security.rs"]
