@@ -47,6 +47,12 @@ pub enum Code {
     RequestTimeout,
     /// The request contradicts the present state.
     Conflict,
+    /// The idempotency key was used for another request.
+    IdempotencyKeyReused,
+    /// The call with this idempotency key is still running.
+    CallInProgress,
+    /// The call with this idempotency key began, and how it ended is unknown.
+    OutcomeUnknown,
     /// Too many calls.
     RateLimited,
     /// A queue is full.
@@ -84,6 +90,9 @@ impl Code {
         Code::PayloadTooLarge,
         Code::RequestTimeout,
         Code::Conflict,
+        Code::IdempotencyKeyReused,
+        Code::CallInProgress,
+        Code::OutcomeUnknown,
         Code::RateLimited,
         Code::Overloaded,
         Code::Unavailable,
@@ -128,6 +137,9 @@ impl Code {
             Code::PayloadTooLarge => ("payload_too_large", 413, -31413),
             Code::RequestTimeout => ("request_timeout", 408, -31408),
             Code::Conflict => ("conflict", 409, -31409),
+            Code::IdempotencyKeyReused => ("idempotency_key_reused", 409, -31410),
+            Code::CallInProgress => ("call_in_progress", 409, -31411),
+            Code::OutcomeUnknown => ("outcome_unknown", 409, -31412),
             Code::RateLimited => ("rate_limited", 429, -31429),
             Code::Overloaded => ("overloaded", 503, -31503),
             Code::Unavailable => ("unavailable", 503, -31504),
@@ -190,10 +202,12 @@ impl ApiError {
     /// An error of this kind with a message for the client.
     pub fn new(code: Code, public: impl Into<String>) -> Self {
         let retry = match code {
-            Code::Overloaded | Code::Unavailable | Code::RateLimited => {
+            Code::Overloaded | Code::Unavailable | Code::RateLimited | Code::CallInProgress => {
                 Retry::After(Duration::from_secs(1))
             }
-            Code::DeadlineExceeded | Code::Crashed | Code::Internal => Retry::Unsafe,
+            Code::DeadlineExceeded | Code::Crashed | Code::OutcomeUnknown | Code::Internal => {
+                Retry::Unsafe
+            }
             Code::RequestTimeout => Retry::Safe,
             _ => Retry::Never,
         };

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use opentelemetry::metrics::{Counter, Histogram};
 use opentelemetry::{KeyValue, global};
+use ultimate_mcp_actors::cache::{CacheHandle, NamespaceStats};
 use ultimate_mcp_actors::execution::{ExecutionHandle, ExecutionStats};
 use ultimate_mcp_actors::neo4j::Neo4jClient;
+use ultimate_mcp_actors::redis::RedisClient;
 use ultimate_mcp_actors::resilience::BreakerState;
 use ultimate_mcp_actors::supervision::TreeHandle;
 
@@ -128,6 +130,70 @@ impl Instruments {
             client.snapshot().breaker.opened
         });
         gauge("neo4j_breaker_rejected", "calls its breaker refused since the start", |client| {
+            client.snapshot().breaker.rejected
+        });
+    }
+
+    /// Reads the cache at every scrape: where answers came from, what is held.
+    pub fn observe_cache(&self, cache: &CacheHandle) {
+        let meter = global::meter(METER_NAME);
+        let counter =
+            |name: &'static str,
+             help: &'static str,
+             read: fn(&NamespaceStats) -> Vec<(&'static str, u64)>| {
+                let cache = cache.clone();
+                let _ = meter
+                    .u64_observable_gauge(name)
+                    .with_description(help)
+                    .with_callback(move |observer| {
+                        for stats in cache.stats() {
+                            for (what, value) in read(&stats) {
+                                let namespace = KeyValue::new("namespace", stats.namespace.name());
+                                observer.observe(value, &[namespace, KeyValue::new("what", what)]);
+                            }
+                        }
+                    })
+                    .build();
+            };
+        counter("cache_answers", "answers since the start, by where they came from", |stats| {
+            let (local, shared) = (stats.hits, stats.shared_hits);
+            vec![("local", local), ("redis", shared), ("computed", stats.misses)]
+        });
+        counter("cache_events", "what else happened since the start", |stats| {
+            vec![
+                ("renewed_early", stats.renewed),
+                ("redis_failed", stats.shared_errors),
+                ("waited_for_other_node", stats.lease_waits),
+                ("evicted", stats.evictions),
+                ("invalidated", stats.invalidations),
+            ]
+        });
+        counter("cache_held", "entries and bytes on this node", |stats| {
+            vec![("entries", stats.entries), ("bytes", stats.bytes)]
+        });
+    }
+
+    /// Asks the client of Redis at every scrape: whether it serves, its calls, its breaker.
+    pub fn observe_redis(&self, client: &RedisClient) {
+        let meter = global::meter(METER_NAME);
+        let gauge = |name: &'static str, help: &'static str, read: fn(&RedisClient) -> u64| {
+            let client = client.clone();
+            let _ = meter
+                .u64_observable_gauge(name)
+                .with_description(help)
+                .with_callback(move |observer| observer.observe(read(&client), &[]))
+                .build();
+        };
+        gauge("redis_up", "1 while the server answers", |client| u64::from(client.is_up()));
+        gauge("redis_calls", "calls in hand", |client| client.snapshot().in_flight as u64);
+        gauge("redis_breaker_refusing", "1 while its breaker refuses calls", |client| {
+            let state = client.snapshot().breaker.state;
+            u64::from(matches!(state, BreakerState::Open | BreakerState::ForcedOpen))
+        });
+        gauge("redis_breaker_opened", "times its breaker opened since the start", |client| {
+            client.snapshot().breaker.opened
+        });
+        gauge("redis_breaker_rejected", "calls its breaker refused since the start", |client| {
             client.snapshot().breaker.rejected
         });
     }

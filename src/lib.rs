@@ -13,6 +13,7 @@ mod host;
 pub mod http;
 mod instruments;
 pub mod mcp;
+pub mod once;
 pub mod origin;
 mod record;
 pub mod serve;

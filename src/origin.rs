@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::USER_AGENT;
+use ultimate_mcp_actors::idempotency::IdempotencyKey;
 use ultimate_mcp_actors::ids::SessionId;
 
 use crate::http::{RequestContext, RequestId};
@@ -50,6 +51,8 @@ pub struct Origin {
     pub trace: Option<TraceParent>,
     /// The way in.
     pub transport: Transport,
+    /// The client's own name for a call that must be run once.
+    pub idempotency_key: Option<IdempotencyKey>,
 }
 
 impl Origin {
@@ -67,6 +70,7 @@ impl Origin {
             session_id: None,
             trace: context.trace,
             transport,
+            idempotency_key: None,
         }
     }
 

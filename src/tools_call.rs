@@ -1,7 +1,7 @@
 //! The life of one `tools/call`, whatever its transport: HTTP, REST and, later, WebSocket, workflows
 //! and jobs all enter here. There is no second path with fewer checks.
 //!
-//! authenticated caller → admission → intent in the audit → run within the deadline → outcome in the
+//! authenticated caller → admission → (with an idempotency key: run before?) → intent in the audit → run within the deadline → outcome in the
 //! audit → answer. Admission is a look at snapshots in memory, so the intent already states its
 //! verdict: an admitted call is an intent and an outcome, a refused one a single event.
 
@@ -17,6 +17,7 @@ use ultimate_mcp_actors::deadline::Deadline;
 use crate::admission::Permit;
 use crate::auth::Caller;
 use crate::error::{ApiError, Code};
+use crate::once::Once;
 use crate::origin::Origin;
 use crate::record::Record;
 use crate::state::AppState;
@@ -48,10 +49,30 @@ pub async fn tools_call(
         Err(refusal) => return Err(record.refused(refusal, deadline).await),
     };
     let record = record.kind(descriptor.event_type);
+    let Some(key) = &origin.idempotency_key else {
+        return recorded(state, tool, &permit, &record, arguments, deadline).await;
+    };
+    let record = record.keyed(key);
+    let keys = &state.engine.idempotency;
+    let once = Once { keys, caller, key, tool: descriptor, arguments, deadline };
+    // On the heap: few calls come with a key, and all others would carry its room on their stacks.
+    let work = Box::pin(recorded(state, tool, &permit, &record, arguments, deadline));
+    Box::pin(once.run(&record, work)).await
+}
 
+/// Runs an admitted call between its intent and its outcome.
+async fn recorded(
+    state: &AppState,
+    tool: &dyn Tool,
+    permit: &Permit,
+    record: &Record,
+    arguments: &RawValue,
+    deadline: Deadline,
+) -> Result<ToolOutput, ApiError> {
+    let descriptor = tool.descriptor();
     let started = Instant::now();
     let work = async {
-        let result = run(tool, &permit, arguments, deadline).await;
+        let result = run(tool, permit, arguments, deadline).await;
         state.metrics.tool_finished(descriptor.name, status(&result), started.elapsed());
         result
     };

@@ -12,6 +12,8 @@ mod backup;
 mod cell;
 #[path = "it/cli.rs"]
 mod cli;
+#[path = "it/idempotency.rs"]
+mod idempotency;
 #[path = "it/input.rs"]
 mod input;
 #[path = "it/loss.rs"]
@@ -20,6 +22,8 @@ mod loss;
 mod mcp_clients;
 #[path = "it/neo4j.rs"]
 mod neo4j;
+#[path = "it/redis.rs"]
+mod redis;
 #[path = "it/roles.rs"]
 mod roles;
 #[path = "it/security.rs"]

@@ -7,6 +7,7 @@
 //! ├─ cache            optional: the engine serves without it
 //! ├─ graph            embedded store, or Neo4j
 //! ├─ sessions-N       shards
+//! ├─ idempotency      optional: keys of calls that must be run once; absent where Redis keeps them
 //! └─ execution        queue and link to the launcher of the cell
 //! ```
 //! Called by the face's `serve`. Refuses to start without its stores: a server that cannot record must
@@ -21,6 +22,7 @@ use crate::cache::{CacheHandle, CacheOptions, Sharing};
 use crate::deadline::Deadline;
 use crate::execution::{ExecutionError, ExecutionHandle, ExecutionOptions};
 use crate::graph::{GraphEngine, GraphError, GraphHandle, GraphOptions, Neo4jGraph};
+use crate::idempotency::{IdempotencyError, IdempotencyHandle, IdempotencyOptions};
 use crate::neo4j::{Neo4jClient, Neo4jError, Neo4jOptions};
 use crate::redis::{RedisClient, RedisError, RedisOptions};
 use crate::resilience::Transition;
@@ -33,6 +35,8 @@ use crate::supervision::{
 pub const AUDIT_FILE: &str = "audit.db";
 /// Roles and revocations, below the data directory.
 pub const STATE_FILE: &str = "state.db";
+/// Idempotency keys and their answers, below the data directory.
+pub const IDEMPOTENCY_FILE: &str = "idempotency.db";
 /// The graph, below the data directory.
 pub const GRAPH_FILE: &str = "graph.mars";
 
@@ -58,6 +62,8 @@ pub struct EngineOptions {
     pub neo4j: Neo4jOptions,
     /// `[sessions]`.
     pub sessions: SessionsOptions,
+    /// `[idempotency]`.
+    pub idempotency: IdempotencyOptions,
     /// `[redis]`; without URLs there is none.
     pub redis: RedisOptions,
     /// `[cell]`.
@@ -82,6 +88,9 @@ pub enum StartError {
     /// Sessions.
     #[error("sessions did not start: {0}")]
     Sessions(#[from] SessionsError),
+    /// Idempotency keys.
+    #[error("idempotency keys did not start: {0}")]
+    Idempotency(#[from] IdempotencyError),
     /// Neo4j: options no server could satisfy, never an absent server.
     #[error("Neo4j cannot be used: {0}")]
     Neo4j(#[from] Neo4jError),
@@ -108,6 +117,8 @@ pub struct Engine {
     pub sessions: SessionsHandle,
     /// The cell.
     pub execution: ExecutionHandle,
+    /// Calls that must be run once.
+    pub idempotency: IdempotencyHandle,
     /// The Neo4j of section `neo4j`; `None` = none is named.
     pub neo4j: Option<Neo4jClient>,
     /// What the nodes share; `None` = this node keeps everything to itself.
@@ -154,23 +165,29 @@ impl Engine {
         };
         let graph = start_graph(&root, data, options.graph, neo4j.as_ref()).await?;
         let sessions = SessionsHandle::start(&root, options.sessions).await?;
+        let idempotency = IdempotencyHandle::start(
+            &root,
+            &data.join(IDEMPOTENCY_FILE),
+            options.idempotency,
+            redis.clone(),
+        )
+        .await?;
         let execution = ExecutionHandle::start(&root, options.cell).await?;
         let tree = root.tree();
-        Ok((
-            Self {
-                audit,
-                authorization,
-                cache,
-                graph,
-                sessions,
-                execution,
-                neo4j,
-                redis,
-                tree,
-                root,
-            },
-            exit,
-        ))
+        let engine = Self {
+            audit,
+            authorization,
+            cache,
+            graph,
+            sessions,
+            execution,
+            idempotency,
+            neo4j,
+            redis,
+            tree,
+            root,
+        };
+        Ok((engine, exit))
     }
 
     /// Lets every actor answer what it accepted, last started first, and ends the tree.

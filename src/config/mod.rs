@@ -24,6 +24,7 @@ use ultimate_mcp_actors::authorization::AuthorizationOptions;
 use ultimate_mcp_actors::cache::CacheOptions;
 use ultimate_mcp_actors::execution::ExecutionOptions;
 use ultimate_mcp_actors::graph::GraphOptions;
+use ultimate_mcp_actors::idempotency::IdempotencyOptions;
 use ultimate_mcp_actors::neo4j::Neo4jOptions;
 use ultimate_mcp_actors::redis::RedisOptions;
 use ultimate_mcp_actors::sessions::SessionsOptions;
@@ -75,6 +76,8 @@ pub struct Config {
     pub sessions: SessionsOptions,
     /// Results worth keeping.
     pub cache: CacheOptions,
+    /// Keys of calls that must be run once.
+    pub idempotency: IdempotencyOptions,
     /// Neo4j.
     pub neo4j: Neo4jOptions,
     /// The Redis shared by the nodes.

@@ -154,6 +154,7 @@ fn parts(config: &Config, findings: &mut Findings) {
         ("cache", config.cache.mistakes()),
         ("cell", config.cell.mistakes()),
         ("graph", config.graph.mistakes()),
+        ("idempotency", config.idempotency.mistakes()),
         ("neo4j", config.neo4j.mistakes()),
         ("redis", config.redis.mistakes()),
         ("supervision", config.supervision.mistakes()),

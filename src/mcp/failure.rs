@@ -86,6 +86,9 @@ fn status(revision: Revision, code: Code) -> u16 {
         | Code::UnknownTool
         | Code::NotFound
         | Code::Conflict
+        | Code::IdempotencyKeyReused
+        | Code::CallInProgress
+        | Code::OutcomeUnknown
         | Code::Internal => 200,
         // Statuses that a legacy client would take for a broken transport or a lost session.
         Code::ParseError

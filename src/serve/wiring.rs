@@ -70,6 +70,7 @@ pub(super) fn engine_options(config: &Config, files: &DataFiles) -> EngineOption
         sessions: config.sessions.clone(),
         neo4j: config.neo4j.clone(),
         redis: config.redis.clone(),
+        idempotency: config.idempotency.clone(),
         cell: config.cell.clone(),
     }
 }
@@ -83,6 +84,10 @@ pub(super) fn state(
     let instruments = Instruments::new(metrics);
     instruments.observe_tree(engine.tree.clone());
     instruments.observe_cell(&engine.execution);
+    instruments.observe_cache(&engine.cache);
+    if let Some(redis) = &engine.redis {
+        instruments.observe_redis(redis);
+    }
     if let Some(neo4j) = &engine.neo4j {
         instruments.observe_neo4j(neo4j);
     }

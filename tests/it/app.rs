@@ -233,6 +233,11 @@ impl TestApp {
     /// A connection on which a call of `execute_code` has been sent; reading and closing it is up to
     /// the caller.
     pub fn begin(&self, token: &str, arguments: &Value) -> TcpStream {
+        self.begin_with(token, arguments, "")
+    }
+
+    /// The same with more lines in the head, each with its line end.
+    pub fn begin_with(&self, token: &str, arguments: &Value, lines: &str) -> TcpStream {
         let address = self.url.strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(90))).unwrap();
@@ -240,12 +245,18 @@ impl TestApp {
         let head = format!(
             "POST /api/v1/tools/execute_code HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
              Authorization: Bearer {token}\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n",
+             {lines}Content-Length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all(head.as_bytes()).unwrap();
         stream.write_all(body.as_bytes()).unwrap();
         stream
+    }
+
+    /// `POST /api/v1/tools/{name}` under an idempotency key.
+    pub async fn tool_once(&self, token: &str, key: &str, name: &str, arguments: Value) -> Answer {
+        let (path, headers) = (format!("/api/v1/tools/{name}"), [("Idempotency-Key", key)]);
+        self.send("POST", &path, Some(token), &headers, Some(&arguments)).await
     }
 
     /// `POST /api/v1/tools/{name}`.
@@ -262,10 +273,8 @@ impl TestApp {
     /// The same with or without a token.
     pub async fn mcp_as(&self, token: Option<&str>, method: &str, params: Value) -> Answer {
         let mut params = params;
-        params["_meta"] = json!({
-            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-            "io.modelcontextprotocol/clientCapabilities": {},
-        });
+        params["_meta"]["io.modelcontextprotocol/protocolVersion"] = "2026-07-28".into();
+        params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
         let name = params["name"].as_str().unwrap_or("").to_owned();
         let mut headers = vec![
             ("Accept", "application/json, text/event-stream"),
