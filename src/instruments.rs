@@ -8,6 +8,8 @@ use std::time::Duration;
 use opentelemetry::metrics::{Counter, Histogram};
 use opentelemetry::{KeyValue, global};
 use ultimate_mcp_actors::execution::{ExecutionHandle, ExecutionStats};
+use ultimate_mcp_actors::neo4j::Neo4jClient;
+use ultimate_mcp_actors::resilience::BreakerState;
 use ultimate_mcp_actors::supervision::TreeHandle;
 
 use crate::error::{ApiError, Code};
@@ -98,6 +100,36 @@ impl Instruments {
         gauge("cell_queue", "runs that wait for a place", |stats| stats.queued as u64);
         gauge("cell_launcher_starts", "launchers started", |stats| stats.launcher_starts);
         gauge("cell_launcher_losses", "launchers that died", |stats| stats.launcher_losses);
+    }
+
+    /// Asks the client of Neo4j at every scrape: whether it serves, its calls, its breaker.
+    pub fn observe_neo4j(&self, client: &Neo4jClient) {
+        let meter = global::meter(METER_NAME);
+        let gauge = |name: &'static str, help: &'static str, read: fn(&Neo4jClient) -> u64| {
+            let client = client.clone();
+            let _ = meter
+                .u64_observable_gauge(name)
+                .with_description(help)
+                .with_callback(move |observer| observer.observe(read(&client), &[]))
+                .build();
+        };
+        gauge("neo4j_up", "1 while the server answers", |client| {
+            u64::from(client.state().problem().is_none())
+        });
+        gauge("neo4j_calls", "calls in hand", |client| client.snapshot().in_flight as u64);
+        gauge("neo4j_connections_max", "most connections at once", |client| {
+            client.options().pool_max as u64
+        });
+        gauge("neo4j_breaker_refusing", "1 while its breaker refuses calls", |client| {
+            let state = client.snapshot().breaker.state;
+            u64::from(matches!(state, BreakerState::Open | BreakerState::ForcedOpen))
+        });
+        gauge("neo4j_breaker_opened", "times its breaker opened since the start", |client| {
+            client.snapshot().breaker.opened
+        });
+        gauge("neo4j_breaker_rejected", "calls its breaker refused since the start", |client| {
+            client.snapshot().breaker.rejected
+        });
     }
 
     /// An admitted call ended.

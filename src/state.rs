@@ -195,6 +195,7 @@ impl AppState {
             })
             .collect();
         dependencies.push(self.cell());
+        dependencies.extend(self.neo4j());
         dependencies.extend(self.redis());
         let worst = |status| dependencies.iter().any(|d| d.status == status);
         let status = match (tree.can_serve(), worst("unavailable") || worst("degraded")) {
@@ -203,6 +204,13 @@ impl AppState {
             (true, false) => "ready",
         };
         Readiness { status, dependencies }
+    }
+
+    /// What is kept there answers 503 until it is back; everything else is served.
+    fn neo4j(&self) -> Option<Dependency> {
+        let problem = self.engine.neo4j.as_ref()?.state().problem();
+        let status = if problem.is_none() { "ready" } else { "degraded" };
+        Some(Dependency { name: "neo4j".into(), status, detail: Vec::from_iter(problem) })
     }
 
     /// The node serves without it, from what is its own.

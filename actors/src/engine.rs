@@ -5,14 +5,14 @@
 //! ├─ audit            everything depends on it
 //! ├─ authorization    publishes a snapshot of policy, roles and revocations
 //! ├─ cache            optional: the engine serves without it
-//! ├─ graph            embedded store
+//! ├─ graph            embedded store, or Neo4j
 //! ├─ sessions-N       shards
 //! └─ execution        queue and link to the launcher of the cell
 //! ```
 //! Called by the face's `serve`. Refuses to start without its stores: a server that cannot record must
 //! not answer.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::audit::{AuditError, AuditHandle, AuditKey, AuditOptions};
@@ -20,7 +20,8 @@ use crate::authorization::{AuthorizationError, AuthorizationHandle, Authorizatio
 use crate::cache::{CacheHandle, CacheOptions, Sharing};
 use crate::deadline::Deadline;
 use crate::execution::{ExecutionError, ExecutionHandle, ExecutionOptions};
-use crate::graph::{GraphError, GraphHandle, GraphOptions};
+use crate::graph::{GraphEngine, GraphError, GraphHandle, GraphOptions, Neo4jGraph};
+use crate::neo4j::{Neo4jClient, Neo4jError, Neo4jOptions};
 use crate::redis::{RedisClient, RedisError, RedisOptions};
 use crate::resilience::Transition;
 use crate::sessions::{SessionsError, SessionsHandle, SessionsOptions};
@@ -53,6 +54,8 @@ pub struct EngineOptions {
     pub cache: CacheOptions,
     /// `[graph]`.
     pub graph: GraphOptions,
+    /// `[neo4j]`.
+    pub neo4j: Neo4jOptions,
     /// `[sessions]`.
     pub sessions: SessionsOptions,
     /// `[redis]`; without URLs there is none.
@@ -79,6 +82,9 @@ pub enum StartError {
     /// Sessions.
     #[error("sessions did not start: {0}")]
     Sessions(#[from] SessionsError),
+    /// Neo4j: options no server could satisfy, never an absent server.
+    #[error("Neo4j cannot be used: {0}")]
+    Neo4j(#[from] Neo4jError),
     /// The shared Redis: options no server could satisfy, never an absent server.
     #[error("the shared Redis cannot be used: {0}")]
     Redis(#[from] RedisError),
@@ -102,6 +108,8 @@ pub struct Engine {
     pub sessions: SessionsHandle,
     /// The cell.
     pub execution: ExecutionHandle,
+    /// The Neo4j of section `neo4j`; `None` = none is named.
+    pub neo4j: Option<Neo4jClient>,
     /// What the nodes share; `None` = this node keeps everything to itself.
     pub redis: Option<RedisClient>,
     /// The tree, for operators.
@@ -122,6 +130,10 @@ impl Engine {
             true => Some(RedisClient::new(options.redis, Arc::new(log_transition))?),
             false => None,
         };
+        let neo4j = match options.neo4j.is_set() {
+            true => Some(Neo4jClient::new(options.neo4j, Arc::new(log_transition))?),
+            false => None,
+        };
         let (root, exit) = Supervisor::root("root", options.supervision.policy("root"), observer)?;
         let data = &options.data_dir;
         let audit =
@@ -136,15 +148,27 @@ impl Engine {
         .await?;
         let cache = {
             // The embedded graph is each node's own.
-            let sharing = redis.clone().map(|redis| Sharing { redis, graph: false });
+            let graph = options.graph.engine == GraphEngine::Neo4j;
+            let sharing = redis.clone().map(|redis| Sharing { redis, graph });
             CacheHandle::start(&root, options.cache, sharing).await?
         };
-        let graph = GraphHandle::start(&root, &data.join(GRAPH_FILE), options.graph).await?;
+        let graph = start_graph(&root, data, options.graph, neo4j.as_ref()).await?;
         let sessions = SessionsHandle::start(&root, options.sessions).await?;
         let execution = ExecutionHandle::start(&root, options.cell).await?;
         let tree = root.tree();
         Ok((
-            Self { audit, authorization, cache, graph, sessions, execution, redis, tree, root },
+            Self {
+                audit,
+                authorization,
+                cache,
+                graph,
+                sessions,
+                execution,
+                neo4j,
+                redis,
+                tree,
+                root,
+            },
             exit,
         ))
     }
@@ -152,6 +176,29 @@ impl Engine {
     /// Lets every actor answer what it accepted, last started first, and ends the tree.
     pub async fn drain(&self, deadline: Deadline) -> DrainReport {
         self.root.drain(deadline).await
+    }
+}
+
+/// The graph on the engine that was asked for, never on another.
+async fn start_graph(
+    root: &Supervisor,
+    data: &Path,
+    options: GraphOptions,
+    neo4j: Option<&Neo4jClient>,
+) -> Result<GraphHandle, StartError> {
+    match (options.engine, neo4j) {
+        (GraphEngine::Embedded, _) => {
+            Ok(GraphHandle::start(root, &data.join(GRAPH_FILE), options).await?)
+        }
+        (GraphEngine::Neo4j, Some(client)) => {
+            let mailbox = options.mailbox;
+            let store = Neo4jGraph::new(client.clone(), options)?;
+            Ok(GraphHandle::start_on(root, Arc::new(store), mailbox).await?)
+        }
+        (GraphEngine::Neo4j, None) => {
+            let problem = "uri: graph.engine is \"neo4j\", and no server is named";
+            Err(Neo4jError::Config(problem.to_owned()).into())
+        }
     }
 }
 

@@ -4,6 +4,8 @@
 
 use std::collections::HashSet;
 
+use ultimate_mcp_actors::graph::GraphEngine;
+
 use super::{Config, KeyOptions};
 
 /// Longest `kid`, in bytes.
@@ -141,6 +143,10 @@ fn parts(config: &Config, findings: &mut Findings) {
     for text in config.telemetry.problems() {
         findings.push(split("telemetry", &text));
     }
+    if config.graph.engine == GraphEngine::Neo4j && !config.neo4j.is_set() {
+        let problem = "is \"neo4j\", and neo4j.uri names no server".to_owned();
+        findings.push(("graph.engine".to_owned(), problem));
+    }
     let engine = [
         ("audit", config.audit.mistakes()),
         ("authorization", config.authorization.mistakes()),
@@ -148,6 +154,7 @@ fn parts(config: &Config, findings: &mut Findings) {
         ("cache", config.cache.mistakes()),
         ("cell", config.cell.mistakes()),
         ("graph", config.graph.mistakes()),
+        ("neo4j", config.neo4j.mistakes()),
         ("redis", config.redis.mistakes()),
         ("supervision", config.supervision.mistakes()),
     ];

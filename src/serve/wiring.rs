@@ -68,6 +68,7 @@ pub(super) fn engine_options(config: &Config, files: &DataFiles) -> EngineOption
         cache: config.cache.clone(),
         graph: config.graph.clone(),
         sessions: config.sessions.clone(),
+        neo4j: config.neo4j.clone(),
         redis: config.redis.clone(),
         cell: config.cell.clone(),
     }
@@ -82,6 +83,9 @@ pub(super) fn state(
     let instruments = Instruments::new(metrics);
     instruments.observe_tree(engine.tree.clone());
     instruments.observe_cell(&engine.execution);
+    if let Some(neo4j) = &engine.neo4j {
+        instruments.observe_neo4j(neo4j);
+    }
     let artifacts = ArtifactStore::open_in(&files.dir, config.tools.artifacts.clone())
         .map_err(|error| ServeError::Tools(error.to_string()))?;
     let parts = ToolParts {

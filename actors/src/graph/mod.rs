@@ -26,5 +26,5 @@ pub use embedded::EmbeddedGraph;
 pub use error::GraphError;
 pub use handle::GraphHandle;
 pub use neo4j::Neo4jGraph;
-pub use options::GraphOptions;
+pub use options::{GraphEngine, GraphOptions};
 pub use store::{Answer, GraphStore};

@@ -7,10 +7,23 @@ use serde::{Deserialize, Serialize};
 use crate::bounds::mistakes;
 use crate::supervision::InvalidOption;
 
+/// Where the graph is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum GraphEngine {
+    /// One file below the data directory.
+    #[default]
+    Embedded,
+    /// The Neo4j of section `neo4j`.
+    Neo4j,
+}
+
 /// Limits and sizes of the graph. Every field has a default; unknown fields are refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct GraphOptions {
+    /// Where the graph is kept.
+    pub engine: GraphEngine,
     /// Requests accepted and not yet answered, by the actor; more are refused as overloaded.
     pub mailbox: usize,
     /// Threads that run queries at once (1 to 64). Queries read a snapshot and do not block each other.
@@ -61,6 +74,7 @@ pub struct GraphOptions {
 impl Default for GraphOptions {
     fn default() -> Self {
         Self {
+            engine: GraphEngine::Embedded,
             mailbox: 128,
             reader_threads: 2,
             waiting_max: 64,

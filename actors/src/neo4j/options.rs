@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::mistakes;
-use crate::resilience::DependencyOptions;
+use crate::resilience::{BreakerOptions, DependencyOptions};
 use crate::supervision::InvalidOption;
 
 /// Port of Bolt when the URI names none.
@@ -33,10 +33,12 @@ pub struct Neo4jOptions {
     #[serde(skip_serializing)]
     pub password: String,
     /// File that holds the password; read anew whenever the server refuses the one before.
+    #[serde(with = "path")]
     pub password_file: Option<PathBuf>,
     /// Database; empty: the user's default one.
     pub database: String,
     /// Certificate authorities (PEM) to verify the server by, instead of the system's.
+    #[serde(with = "path")]
     pub ca_file: Option<PathBuf>,
     /// Most connections at once.
     pub pool_max: usize,
@@ -67,7 +69,11 @@ impl Default for Neo4jOptions {
             query_timeout_ms: 30_000,
             health_interval_ms: 5_000,
             reconnect_max_ms: 5_000,
-            resilience: DependencyOptions::default(),
+            resilience: DependencyOptions {
+                attempt_timeout_ms: 31_000,
+                breaker: BreakerOptions { slow_ms: 31_000, ..BreakerOptions::default() },
+                ..DependencyOptions::default()
+            },
         }
     }
 }
@@ -145,6 +151,27 @@ impl Neo4jOptions {
             wrong("password", "set either password or password_file".to_owned());
         }
         found
+    }
+}
+
+/// A path in TOML, which knows no null: empty text is none.
+mod path {
+    use std::path::PathBuf;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        path: &Option<PathBuf>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        path.clone().unwrap_or_default().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<PathBuf>, D::Error> {
+        let path = PathBuf::deserialize(deserializer)?;
+        Ok((!path.as_os_str().is_empty()).then_some(path))
     }
 }
 

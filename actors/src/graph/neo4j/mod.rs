@@ -9,6 +9,8 @@ mod delete;
 mod error;
 mod query;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod transfer;
 mod upsert;
 mod value;
