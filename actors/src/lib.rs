@@ -13,6 +13,7 @@ pub mod engine;
 pub mod execution;
 pub mod fault;
 pub mod graph;
+pub mod idempotency;
 pub mod ids;
 pub mod neo4j;
 pub mod redis;
