@@ -83,6 +83,9 @@ pub(super) fn state(
     let instruments = Instruments::new(metrics);
     instruments.observe_tree(engine.tree.clone());
     instruments.observe_cell(&engine.execution);
+    if let Some(shipping) = &engine.shipping {
+        instruments.observe_shipping(shipping);
+    }
     if let Some(neo4j) = &engine.neo4j {
         instruments.observe_neo4j(neo4j);
     }

@@ -40,7 +40,7 @@ pub(super) struct Setup {
     pub options: ShippingOptions,
     /// Days that events are kept; 0 = for ever.
     pub retention_days: u32,
-    /// This node, in everything it ships.
+    /// This node, in everything it ships; empty = the id of its trail.
     pub node_id: String,
     pub shared: Arc<Shared>,
 }
@@ -106,8 +106,11 @@ impl Shipper {
     }
 
     /// Finds out how far Neo4j is.
-    async fn place(&self) -> Result<Place, ShippingError> {
+    async fn place(&mut self) -> Result<Place, ShippingError> {
         let trail = self.reading(|spool| spool.trail_id()).await?.to_string();
+        if self.setup.node_id.is_empty() {
+            self.setup.node_id.clone_from(&trail);
+        }
         let params = Params::new().set("trail", trail.as_str());
         let client = &self.setup.client;
         let rows = client.read(cypher::READ_CURSOR, params.clone(), Limits::default(), soon());
