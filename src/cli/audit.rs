@@ -67,7 +67,7 @@ pub(super) fn erase(config: &Config, user: &str, out: &mut dyn Write) -> Result<
 }
 
 /// The trail of this data directory and its key.
-fn trail(config: &Config) -> Result<(PathBuf, AuditKey), Failure> {
+pub(super) fn trail(config: &Config) -> Result<(PathBuf, AuditKey), Failure> {
     let path = config.data_dir.join(AUDIT_FILE);
     if !path.exists() {
         let message = format!(

@@ -52,7 +52,7 @@ pub(super) fn links(events: &[Spooled], node_id: &str, known: Known) -> Vec<Stat
         let pairs = calls.iter().filter_map(|call| Some((call.id, names(call)?)));
         pairs.collect::<Vec<_>>()
     };
-    let singles: [(&'static str, &'static str, Vec<(&str, String)>); 3] = [
+    let singles = [
         (cypher::USERS, cypher::RAN, all(|call| call.of.event.user_id.clone())),
         (cypher::SESSIONS, cypher::IN_SESSION, all(|call| call.of.event.body.session_id.clone())),
         (cypher::TRACES, cypher::IN_TRACE, all(|call| call.of.event.body.trace_id.clone())),
