@@ -12,6 +12,7 @@ use ultimate_mcp_actors::execution::{ExecutionHandle, ExecutionStats};
 use ultimate_mcp_actors::neo4j::Neo4jClient;
 use ultimate_mcp_actors::redis::RedisClient;
 use ultimate_mcp_actors::resilience::BreakerState;
+use ultimate_mcp_actors::shipping::{ShippingHandle, ShippingStatus};
 use ultimate_mcp_actors::supervision::TreeHandle;
 
 use crate::error::{ApiError, Code};
@@ -195,6 +196,27 @@ impl Instruments {
         });
         gauge("redis_breaker_rejected", "calls its breaker refused since the start", |client| {
             client.snapshot().breaker.rejected
+        });
+    }
+
+    /// Reads at every scrape how far the copy of the audit in Neo4j is.
+    pub fn observe_shipping(&self, shipping: &ShippingHandle) {
+        let meter = global::meter(METER_NAME);
+        let gauge = |name: &'static str, help: &'static str, read: fn(&ShippingStatus) -> f64| {
+            let shipping = shipping.clone();
+            let _ = meter
+                .f64_observable_gauge(name)
+                .with_description(help)
+                .with_callback(move |observer| observer.observe(read(&shipping.status()), &[]))
+                .build();
+        };
+        gauge("audit_shipping_lag_events", "events that wait for Neo4j", |s| s.lag_events as f64);
+        gauge("audit_shipping_lag_seconds", "age of the oldest of them", |s| s.lag_seconds);
+        gauge("audit_shipping_events", "events shipped since the start", |s| {
+            s.events_shipped as f64
+        });
+        gauge("audit_shipping_failures", "attempts that failed since the start", |s| {
+            s.failures as f64
         });
     }
 

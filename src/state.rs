@@ -197,6 +197,7 @@ impl AppState {
         dependencies.push(self.cell());
         dependencies.extend(self.neo4j());
         dependencies.extend(self.redis());
+        dependencies.extend(self.shipping());
         let worst = |status| dependencies.iter().any(|d| d.status == status);
         let status = match (tree.can_serve(), worst("unavailable") || worst("degraded")) {
             (false, _) => "unavailable",
@@ -218,6 +219,19 @@ impl AppState {
         let health = self.engine.redis.as_ref()?.health();
         let status = if health.up == Some(true) { "ready" } else { "degraded" };
         Some(Dependency { name: "redis".into(), status, detail: Vec::from_iter(health.reason) })
+    }
+
+    /// Nothing is lost while it waits; the copy in Neo4j is behind.
+    fn shipping(&self) -> Option<Dependency> {
+        let status = self.engine.shipping.as_ref()?.status();
+        let behind = || {
+            let (events, seconds) = (status.lag_events, status.lag_seconds);
+            format!("{events} events wait for Neo4j, the oldest for {seconds:.0} s")
+        };
+        let mut detail = Vec::from_iter(status.problem.clone());
+        detail.extend(status.lagging.then(behind));
+        let word = if detail.is_empty() { "ready" } else { "degraded" };
+        Some(Dependency { name: "audit shipping".into(), status: word, detail })
     }
 
     fn cell(&self) -> Dependency {

@@ -4,6 +4,7 @@
 //! root (one_for_one; gives up by ending the process)
 //! ├─ audit            everything depends on it
 //! ├─ authorization    publishes a snapshot of policy, roles and revocations
+//! ├─ shipping         optional: copies the trail and the roles to Neo4j, when one is named
 //! ├─ cache            optional: the engine serves without it
 //! ├─ graph            embedded store, or Neo4j
 //! ├─ sessions-N       shards
@@ -27,6 +28,7 @@ use crate::neo4j::{Neo4jClient, Neo4jError, Neo4jOptions};
 use crate::redis::{RedisClient, RedisError, RedisOptions};
 use crate::resilience::Transition;
 use crate::sessions::{SessionsError, SessionsHandle, SessionsOptions};
+use crate::shipping::ShippingHandle;
 use crate::supervision::{
     DrainReport, ExitSignal, Observer, SpawnError, SupervisionOptions, Supervisor, TreeHandle,
 };
@@ -123,6 +125,8 @@ pub struct Engine {
     pub neo4j: Option<Neo4jClient>,
     /// What the nodes share; `None` = this node keeps everything to itself.
     pub redis: Option<RedisClient>,
+    /// The way of the trail to Neo4j; `None` = it stays here.
+    pub shipping: Option<ShippingHandle>,
     /// The tree, for operators.
     pub tree: TreeHandle,
     root: Supervisor,
@@ -147,9 +151,12 @@ impl Engine {
         };
         let (root, exit) = Supervisor::root("root", options.supervision.policy("root"), observer)?;
         let data = &options.data_dir;
+        let ships = neo4j.clone().filter(|_| options.audit.shipping.enabled);
+        let mut trail = options.audit;
+        trail.copied_elsewhere = ships.is_some();
+        let (shipping, retention_days) = (trail.shipping.clone(), trail.retention_days);
         let audit =
-            AuditHandle::start(&root, &data.join(AUDIT_FILE), options.audit_key, options.audit)
-                .await?;
+            AuditHandle::start(&root, &data.join(AUDIT_FILE), options.audit_key, trail).await?;
         let authorization = AuthorizationHandle::start(
             &root,
             &data.join(STATE_FILE),
@@ -157,6 +164,24 @@ impl Engine {
             options.authorization,
         )
         .await?;
+        let shipping = match ships {
+            Some(client) => {
+                let (audit, roles) = (audit.clone(), authorization.clone());
+                // The trail's own id names the node.
+                let node = String::new();
+                let start = ShippingHandle::start(
+                    &root,
+                    audit,
+                    roles,
+                    client,
+                    shipping,
+                    retention_days,
+                    node,
+                );
+                Some(start.await?)
+            }
+            None => None,
+        };
         let cache = {
             // The embedded graph is each node's own.
             let graph = options.graph.engine == GraphEngine::Neo4j;
@@ -184,6 +209,7 @@ impl Engine {
             idempotency,
             neo4j,
             redis,
+            shipping,
             tree,
             root,
         };

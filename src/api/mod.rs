@@ -50,6 +50,7 @@ pub fn routes(config: &mut ServiceConfig) {
             resource("/api/v1/users/{user_id}", "DELETE").route(web::delete().to(users::erase)),
         )
         .service(resource("/api/v1/audit", "GET").route(web::get().to(audit::query)))
+        .service(resource("/api/v1/audit/export", "GET").route(web::get().to(audit::export)))
         .service(resource("/api/v1/graph/export", "GET").route(web::get().to(graph::export)))
         .service(resource("/api/v1/auth/token", "POST").route(web::post().to(tokens::create)))
         .service(resource("/api/v1/auth/refresh", "POST").route(web::post().to(tokens::refresh)))

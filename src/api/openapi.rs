@@ -60,6 +60,16 @@ const AUDIT_QUERY: &[(&str, &str)] = &[
     ("limit", "1 to 1000, default 100"),
 ];
 
+const AUDIT_EXPORT: &[(&str, &str)] = &[
+    ("format", "jsonl (default) or csv"),
+    ("type", "event type, e.g. code_execution"),
+    ("user", "user id"),
+    ("tool", "tool name"),
+    ("success", "true or false"),
+    ("start", "RFC 3339 time, inclusive"),
+    ("end", "RFC 3339 time, exclusive"),
+];
+
 /// Every REST route but the tools, which are one path each in the document.
 pub const ROUTES: &[Route] = &[
     route("GET", "/health", "Liveness: the process answers.", Access::Open),
@@ -91,6 +101,10 @@ pub const ROUTES: &[Route] = &[
     Route {
         query: AUDIT_QUERY,
         ..route("GET", "/api/v1/audit", "The audit trail, newest first.", ADMIN)
+    },
+    Route {
+        query: AUDIT_EXPORT,
+        ..route("GET", "/api/v1/audit/export", "The audit trail as a file, oldest first.", ADMIN)
     },
     route("GET", "/api/v1/graph/export", "The whole graph as JSON Lines.", ADMIN),
     Route {

@@ -5,6 +5,7 @@
 
 mod args;
 mod audit;
+mod audit_export;
 mod backup;
 mod config;
 mod doctor;
@@ -67,8 +68,15 @@ pub fn execute(
         Command::Config { command: ConfigCommand::Dump { common } } => {
             config::dump(&common, environment, out)
         }
-        Command::Audit { command: AuditCommand::Verify { witness, common } } => {
-            audit::verify(&common.load(environment)?.config, witness.as_deref(), out)
+        Command::Audit { command: AuditCommand::Verify { witness, export, common } } => {
+            let config = common.load(environment)?.config;
+            match export {
+                Some(file) => audit_export::verify(&config, &file, out),
+                None => audit::verify(&config, witness.as_deref(), out),
+            }
+        }
+        Command::Audit { command: AuditCommand::Export(request) } => {
+            audit_export::export(&request, &request.common.load(environment)?.config, out)
         }
         Command::Audit { command: AuditCommand::Erase { user, common } } => {
             audit::erase(&common.load(environment)?.config, &user, out)

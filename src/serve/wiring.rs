@@ -88,6 +88,9 @@ pub(super) fn state(
     if let Some(redis) = &engine.redis {
         instruments.observe_redis(redis);
     }
+    if let Some(shipping) = &engine.shipping {
+        instruments.observe_shipping(shipping);
+    }
     if let Some(neo4j) = &engine.neo4j {
         instruments.observe_neo4j(neo4j);
     }

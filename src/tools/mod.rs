@@ -13,6 +13,7 @@ pub mod generate;
 pub mod graph;
 pub(crate) mod hash;
 mod limits;
+mod links;
 pub mod lint;
 mod memo;
 mod outcome;

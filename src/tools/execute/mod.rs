@@ -19,6 +19,7 @@ use super::cell::Cell;
 use super::files::{FILES_MAX, FileArg, decode};
 use super::hash::sha256_hex;
 use super::limits::{LimitArgs, resolve};
+use super::links::names_of;
 use super::{Annotations, Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
 use crate::error::ApiError;
 pub use result::{ArtifactRef, ExecuteResult, collect};
@@ -157,6 +158,7 @@ fn answer(
     language: ExecuteLanguage,
     code_bytes: usize,
 ) -> Answer<ExecuteResult> {
+    let produced = names_of(&output.artifacts);
     let artifact_bytes: u64 = output.artifacts.iter().map(|a| a.size_bytes).sum();
     let failed = output.status.is_our_failure();
     let facts = [
@@ -177,6 +179,7 @@ fn answer(
         .fold(Answer::from(output), |answer, (name, value): (_, serde_json::Value)| {
             answer.fact(name, value)
         })
+        .produced(produced)
         .failed_if(failed)
 }
 
