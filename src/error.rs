@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use ultimate_mcp_actors::fault::{Classify, Kind, Retry};
 
 /// What a client can branch on. The slug is contract; each has a page in `docs/errors/`.
@@ -33,6 +33,8 @@ pub enum Code {
     Unauthenticated,
     /// The caller lacks a permission.
     Forbidden,
+    /// The caller is banned.
+    Banned,
     /// The thing named does not exist or is not the caller's.
     NotFound,
     /// Wrong HTTP method.
@@ -63,6 +65,8 @@ pub enum Code {
     DeadlineExceeded,
     /// The part that handled the call crashed.
     Crashed,
+    /// The node that what is named lives on is not there.
+    NodeGone,
     /// This host cannot isolate code.
     IsolationUnavailable,
     /// A mistake of ours.
@@ -83,6 +87,7 @@ impl Code {
         Code::OriginNotAllowed,
         Code::Unauthenticated,
         Code::Forbidden,
+        Code::Banned,
         Code::NotFound,
         Code::MethodNotAllowed,
         Code::NotAcceptable,
@@ -98,6 +103,7 @@ impl Code {
         Code::Unavailable,
         Code::DeadlineExceeded,
         Code::Crashed,
+        Code::NodeGone,
         Code::IsolationUnavailable,
         Code::Internal,
     ];
@@ -130,6 +136,7 @@ impl Code {
             Code::OriginNotAllowed => ("origin_not_allowed", 403, -31403),
             Code::Unauthenticated => ("unauthenticated", 401, -31401),
             Code::Forbidden => ("forbidden", 403, -31003),
+            Code::Banned => ("banned", 403, -31004),
             Code::NotFound => ("not_found", 404, -31404),
             Code::MethodNotAllowed => ("method_not_allowed", 405, -31405),
             Code::NotAcceptable => ("not_acceptable", 406, -31406),
@@ -145,6 +152,7 @@ impl Code {
             Code::Unavailable => ("unavailable", 503, -31504),
             Code::DeadlineExceeded => ("deadline_exceeded", 504, -31505),
             Code::Crashed => ("crashed", 503, -31506),
+            Code::NodeGone => ("node_gone", 502, -31502),
             Code::IsolationUnavailable => ("isolation_unavailable", 503, -31507),
             Code::Internal => ("internal", 500, -32603),
         }
@@ -169,7 +177,7 @@ impl From<Kind> for Code {
 }
 
 /// One thing that is wrong with the input.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// Where: a dotted path into the arguments, e.g. `limits.memory_mb` or `files[0].path`.
     pub path: String,

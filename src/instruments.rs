@@ -29,6 +29,7 @@ pub struct Instruments {
     duration: Histogram<f64>,
     errors: Counter<u64>,
     auth_failures: Counter<u64>,
+    forwards: Counter<u64>,
 }
 
 impl Instruments {
@@ -53,6 +54,10 @@ impl Instruments {
             auth_failures: meter
                 .u64_counter("auth_failures")
                 .with_description("requests without a valid token, by reason")
+                .build(),
+            forwards: meter
+                .u64_counter("node_forwards")
+                .with_description("calls sent on to the node they belong to, by how they ended")
                 .build(),
         }
     }
@@ -228,6 +233,11 @@ impl Instruments {
         if status != "ok" {
             self.errors.add(1, &[KeyValue::new("type", status)]);
         }
+    }
+
+    /// A call was sent on to another node and came back.
+    pub fn forwarded(&self, status: &'static str) {
+        self.forwards.add(1, &[KeyValue::new("status", status)]);
     }
 
     /// A request had no valid token.

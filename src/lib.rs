@@ -9,6 +9,7 @@ pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod error;
+pub mod forward;
 mod host;
 pub mod http;
 mod instruments;

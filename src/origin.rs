@@ -5,12 +5,16 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::USER_AGENT;
+use actix_web::http::header::{AUTHORIZATION, USER_AGENT};
+use secrecy::SecretString;
 use ultimate_mcp_actors::idempotency::IdempotencyKey;
 use ultimate_mcp_actors::ids::SessionId;
+use ultimate_mcp_actors::node::NodeId;
 
+use crate::forward::Received;
 use crate::http::{RequestContext, RequestId};
 use crate::telemetry::TraceParent;
 
@@ -41,7 +45,7 @@ impl Transport {
 pub struct Origin {
     /// The request, as in `X-Request-Id`.
     pub request_id: RequestId,
-    /// The peer's address; `None` when the transport has none.
+    /// The client's address, as far as it can be trusted; `None` when the transport has none.
     pub ip: Option<IpAddr>,
     /// The client's own description of itself, cut to 256 characters without control characters.
     pub user_agent: Option<Arc<str>>,
@@ -53,6 +57,19 @@ pub struct Origin {
     pub transport: Transport,
     /// The client's own name for a call that must be run once.
     pub idempotency_key: Option<IdempotencyKey>,
+    /// What it takes to send the call on, and who sent it on.
+    pub passage: Passage,
+}
+
+/// A call between nodes.
+#[derive(Clone, Debug, Default)]
+pub struct Passage {
+    /// What the client showed as `Authorization`: another node wants to see it as well.
+    pub authorization: Option<Arc<SecretString>>,
+    /// The node that sent the call here; it is not sent on once more.
+    pub forwarded_by: Option<NodeId>,
+    /// What the client had left when the other node sent it.
+    pub time_left: Option<Duration>,
 }
 
 impl Origin {
@@ -65,13 +82,23 @@ impl Origin {
             .map(|value| printable(&String::from_utf8_lossy(value.as_bytes())));
         Self {
             request_id: context.request_id,
-            ip: request.peer_addr().map(|address| address.ip()),
+            ip: context.client_ip,
             user_agent,
             session_id: None,
             trace: context.trace,
             transport,
+            passage: Passage { authorization: authorization(request), ..Passage::default() },
             idempotency_key: None,
         }
+    }
+
+    /// What another node vouches for, in place of what its own request looks like.
+    pub fn vouched(mut self, received: Received) -> Self {
+        self.ip = received.client_ip;
+        self.session_id = received.session_id;
+        self.passage.forwarded_by = Some(received.from);
+        self.passage.time_left = Some(received.time_left);
+        self
     }
 
     /// The trace id in 32 hex digits, when the client sent a valid `traceparent`.
@@ -83,6 +110,11 @@ impl Origin {
     pub fn traceparent(&self) -> Option<String> {
         self.trace.map(|trace| trace.to_string())
     }
+}
+
+fn authorization(request: &HttpRequest) -> Option<Arc<SecretString>> {
+    let shown = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
+    Some(Arc::new(SecretString::from(shown)))
 }
 
 /// A text that cannot break a log line.

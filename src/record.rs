@@ -81,6 +81,7 @@ impl Record {
         let mut event = self.event(Phase::Single);
         event.event_type = match refusal.code {
             Code::RateLimited => EventType::RateLimitExceeded,
+            Code::NodeGone => EventType::SystemError,
             Code::IdempotencyKeyReused
             | Code::CallInProgress
             | Code::OutcomeUnknown
@@ -171,6 +172,9 @@ pub fn described(origin: &Origin, action: &'static str, kind: EventType) -> NewE
     event.request_id = Some(origin.request_id.as_str().into());
     event.session_id = origin.session_id.clone();
     event.trace_id = origin.trace_id().map(Into::into);
+    if let Some(node) = &origin.passage.forwarded_by {
+        event.details.insert("forwarded_by".into(), node.as_str().into());
+    }
     event.details.insert("transport".into(), origin.transport.as_str().into());
     event
 }

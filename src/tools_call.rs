@@ -5,6 +5,8 @@
 //! audit → answer. Admission is a look at snapshots in memory, so the intent already states its
 //! verdict: an admitted call is an intent and an outcome, a refused one a single event.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::task::Poll;
@@ -13,6 +15,7 @@ use std::time::Instant;
 use futures_util::FutureExt;
 use serde_json::value::RawValue;
 use ultimate_mcp_actors::deadline::Deadline;
+use ultimate_mcp_actors::node::NodeId;
 
 use crate::admission::Permit;
 use crate::auth::Caller;
@@ -43,6 +46,9 @@ pub async fn tools_call(
         let refusal = state.admission.admit_own(caller).await.err().unwrap_or(unknown);
         return Err(record.refused(refusal, deadline).await);
     };
+    if let Some(node) = elsewhere(state, tool, arguments) {
+        return sent_on(state, caller, origin, &record, &node, tool, arguments, deadline).await;
+    }
     let descriptor = tool.descriptor();
     let permit = match state.admission.admit(caller, descriptor, record.call_id()).await {
         Ok(permit) => permit,
@@ -99,6 +105,39 @@ async fn recorded(
             let (intent, result) = futures_util::join!(record.intent_in_company(deadline), rest);
             intent.and(result)
         }
+    }
+}
+
+/// The other node that what the call works on lives on.
+fn elsewhere(state: &AppState, tool: &dyn Tool, arguments: &RawValue) -> Option<NodeId> {
+    let name = tool.handle_argument()?;
+    let arguments: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(arguments.get()).ok()?;
+    let handle: Cow<'_, str> = serde_json::from_str(arguments.get(name)?.get()).ok()?;
+    state.forwarder.elsewhere(&handle)
+}
+
+/// Sends the call to the node it belongs to, which admits and records it: one path, not two. What does
+/// not get there is recorded here, within a rate as every guess.
+#[allow(clippy::too_many_arguments, reason = "the call, piece by piece, as it came in")]
+async fn sent_on(
+    state: &AppState,
+    caller: &Caller,
+    origin: &Origin,
+    record: &Record,
+    node: &NodeId,
+    tool: &dyn Tool,
+    arguments: &RawValue,
+    deadline: Deadline,
+) -> Result<ToolOutput, ApiError> {
+    let name = tool.descriptor().name;
+    let answer = state.forwarder.tool(origin, node, name, arguments, deadline).await;
+    state.metrics.forwarded(status(&answer));
+    match answer {
+        Err(error) if error.code == Code::NodeGone => {
+            let refusal = state.admission.admit_own(caller).await.err().unwrap_or(error);
+            Err(record.refused(refusal, deadline).await)
+        }
+        answer => answer,
     }
 }
 

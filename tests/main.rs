@@ -22,6 +22,10 @@ mod loss;
 mod mcp_clients;
 #[path = "it/neo4j.rs"]
 mod neo4j;
+#[path = "it/nodes.rs"]
+mod nodes;
+#[path = "it/nodes_down.rs"]
+mod nodes_down;
 #[path = "it/redis.rs"]
 mod redis;
 #[path = "it/roles.rs"]

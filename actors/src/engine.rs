@@ -3,8 +3,9 @@
 //! ```text
 //! root (one_for_one; gives up by ending the process)
 //! ├─ audit            everything depends on it
-//! ├─ authorization    publishes a snapshot of policy, roles and revocations
+//! ├─ authorization    publishes a snapshot of policy, roles, revocations and bans
 //! ├─ shipping         optional: copies the trail and the roles to Neo4j, when one is named
+//! ├─ authorization-sharing, nodes   with Redis only; the engine serves without them
 //! ├─ cache            optional: the engine serves without it
 //! ├─ graph            embedded store, or Neo4j
 //! ├─ sessions-N       shards
@@ -25,6 +26,7 @@ use crate::execution::{ExecutionError, ExecutionHandle, ExecutionOptions};
 use crate::graph::{GraphEngine, GraphError, GraphHandle, GraphOptions, Neo4jGraph};
 use crate::idempotency::{IdempotencyError, IdempotencyHandle, IdempotencyOptions};
 use crate::neo4j::{Neo4jClient, Neo4jError, Neo4jOptions};
+use crate::node::{NodeIdentity, NodesHandle};
 use crate::redis::{RedisClient, RedisError, RedisOptions};
 use crate::resilience::Transition;
 use crate::sessions::{SessionsError, SessionsHandle, SessionsOptions};
@@ -68,6 +70,8 @@ pub struct EngineOptions {
     pub idempotency: IdempotencyOptions,
     /// `[redis]`; without URLs there is none.
     pub redis: RedisOptions,
+    /// Who this node is.
+    pub node: NodeIdentity,
     /// `[cell]`.
     pub cell: ExecutionOptions,
 }
@@ -119,6 +123,8 @@ pub struct Engine {
     pub sessions: SessionsHandle,
     /// The cell.
     pub execution: ExecutionHandle,
+    /// This node and the others.
+    pub nodes: NodesHandle,
     /// Calls that must be run once.
     pub idempotency: IdempotencyHandle,
     /// The Neo4j of section `neo4j`; `None` = none is named.
@@ -162,6 +168,8 @@ impl Engine {
             &data.join(STATE_FILE),
             options.policy,
             options.authorization,
+            options.node.id.clone(),
+            redis.clone(),
         )
         .await?;
         let shipping = match ships {
@@ -182,6 +190,7 @@ impl Engine {
             }
             None => None,
         };
+        let nodes = NodesHandle::start(&root, options.node, redis.clone()).await?;
         let cache = {
             // The embedded graph is each node's own.
             let graph = options.graph.engine == GraphEngine::Neo4j;
@@ -189,7 +198,7 @@ impl Engine {
             CacheHandle::start(&root, options.cache, sharing).await?
         };
         let graph = start_graph(&root, data, options.graph, neo4j.as_ref()).await?;
-        let sessions = SessionsHandle::start(&root, options.sessions).await?;
+        let sessions = SessionsHandle::start(&root, options.sessions, redis.clone()).await?;
         let idempotency = IdempotencyHandle::start(
             &root,
             &data.join(IDEMPOTENCY_FILE),
@@ -208,6 +217,7 @@ impl Engine {
             execution,
             idempotency,
             neo4j,
+            nodes,
             redis,
             shipping,
             tree,

@@ -16,6 +16,8 @@ pub mod graph;
 pub mod idempotency;
 pub mod ids;
 pub mod neo4j;
+pub mod network;
+pub mod node;
 pub mod redis;
 pub mod resilience;
 pub mod sessions;

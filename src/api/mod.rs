@@ -6,9 +6,11 @@
 mod artifacts;
 mod audit;
 mod authenticated;
+mod bans;
 mod body;
 mod graph;
 mod health;
+mod nodes;
 pub mod openapi;
 mod roles;
 mod supervision;
@@ -49,6 +51,13 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(
             resource("/api/v1/users/{user_id}", "DELETE").route(web::delete().to(users::erase)),
         )
+        .service(
+            resource("/api/v1/bans", "GET, POST, DELETE")
+                .route(web::get().to(bans::list))
+                .route(web::post().to(bans::ban))
+                .route(web::delete().to(bans::lift)),
+        )
+        .service(resource("/api/v1/nodes", "GET").route(web::get().to(nodes::list)))
         .service(resource("/api/v1/audit", "GET").route(web::get().to(audit::query)))
         .service(resource("/api/v1/audit/export", "GET").route(web::get().to(audit::export)))
         .service(resource("/api/v1/graph/export", "GET").route(web::get().to(graph::export)))

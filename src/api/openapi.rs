@@ -92,6 +92,21 @@ pub const ROUTES: &[Route] = &[
         body: &[("role", "string", true)],
         ..route("DELETE", ROLES, "Removes a role; idempotent.", ADMIN)
     },
+    route("GET", "/api/v1/bans", "Bans that hold, of users and networks.", ADMIN),
+    Route {
+        body: &[
+            ("user_id", "string", false),
+            ("network", "string", false),
+            ("reason", "string", false),
+            ("ttl_seconds", "integer", false),
+        ],
+        ..route("POST", "/api/v1/bans", "Bans a user or a network, on every node.", ADMIN)
+    },
+    Route {
+        body: &[("user_id", "string", false), ("network", "string", false)],
+        ..route("DELETE", "/api/v1/bans", "Lifts the bans on a user or a network.", ADMIN)
+    },
+    route("GET", "/api/v1/nodes", "The nodes, their versions, and whether they agree.", ADMIN),
     route(
         "DELETE",
         "/api/v1/users/{user_id}",

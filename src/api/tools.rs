@@ -10,6 +10,7 @@ use ultimate_mcp_actors::deadline::Deadline;
 
 use super::{Authenticated, JsonBody};
 use crate::error::{ApiError, Code};
+use crate::forward::{ANSWER_HEADER, Envelope};
 use crate::once;
 use crate::tools::ToolOutput;
 use crate::tools_call::tools_call;
@@ -44,13 +45,19 @@ pub async fn call(
 ) -> Result<HttpResponse, ApiError> {
     let arguments = arguments(&body.0)?;
     auth.origin.idempotency_key = once::key_of(request.headers())?;
-    let deadline = auth.state.call_deadline();
+    let forwarded = auth.origin.passage.forwarded_by.is_some();
+    let deadline = auth.call_deadline();
     let answer = match auth.origin.idempotency_key {
         None => {
             tools_call(&auth.state, &auth.caller, &auth.origin, &name, arguments, deadline).await?
         }
         Some(_) => detached(auth, name.into_inner(), arguments.to_owned(), deadline).await?,
     };
+    if forwarded {
+        let ToolOutput { structured, text, is_error, .. } = answer;
+        let envelope = Envelope { structured, text, is_error };
+        return Ok(HttpResponse::Ok().insert_header((ANSWER_HEADER, "output")).json(envelope));
+    }
     let status = match answer.is_error {
         true => StatusCode::UNPROCESSABLE_ENTITY,
         false => StatusCode::OK,

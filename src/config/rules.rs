@@ -4,6 +4,8 @@
 
 use std::collections::HashSet;
 
+use actix_web::http::Uri;
+use actix_web::http::header::{HOST, HeaderMap, HeaderValue};
 use ultimate_mcp_actors::graph::GraphEngine;
 
 use super::{Config, KeyOptions};
@@ -117,6 +119,13 @@ fn urls(config: &Config, findings: &mut Findings) {
         let clean = !text.contains(['#', '"', '\\']) && text.bytes().all(|b| b.is_ascii_graphic());
         clean && rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
     };
+    let advertised = &config.node.advertise_url;
+    if !advertised.is_empty() && !answers_to(config, advertised) {
+        findings.push((
+            "node.advertise_url".to_owned(),
+            "its host is none this server answers to: add it to http.allowed_hosts".to_owned(),
+        ));
+    }
     let mut find = |key: String, text: &str| {
         findings.push((key, format!("`{text}` is not an http or https URL without fragment")));
     };
@@ -129,6 +138,16 @@ fn urls(config: &Config, findings: &mut Findings) {
             find(format!("auth.authorization_servers[{index}]"), url);
         }
     }
+}
+
+/// Whether a request to this URL would pass the guard; what is no URL is reported elsewhere.
+fn answers_to(config: &Config, url: &str) -> bool {
+    let host = url.split_once("://").map(|(_, rest)| rest.trim_end_matches('/'));
+    let Some(host) = host.and_then(|host| HeaderValue::from_str(host).ok()) else { return true };
+    let mut headers = HeaderMap::new();
+    headers.insert(HOST, host);
+    let guard = config.http.guard().ok();
+    guard.is_none_or(|guard| guard.check(&Uri::from_static("/"), &headers).is_ok())
 }
 
 /// What the parts themselves say about their sections. Ranges were checked before, so this is about
@@ -151,6 +170,7 @@ fn parts(config: &Config, findings: &mut Findings) {
         ("audit", config.audit.mistakes()),
         ("authorization", config.authorization.mistakes()),
         ("sessions", config.sessions.mistakes()),
+        ("node", config.node.mistakes()),
         ("cache", config.cache.mistakes()),
         ("cell", config.cell.mistakes()),
         ("graph", config.graph.mistakes()),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use secrecy::ExposeSecret;
 use ultimate_mcp_actors::audit::AuditKey;
 use ultimate_mcp_actors::authorization::Policy;
+use ultimate_mcp_actors::node::{ClusterSecret, NodeError, NodeId};
 
 use crate::auth::key_file::{self, KeyFileError};
 use crate::auth::{KeyError, KeyRing};
@@ -33,6 +34,9 @@ pub enum FilesError {
     /// Configured keys.
     #[error("{}", list(.0))]
     Keys(Vec<KeyError>),
+    /// The node's id or the cluster's secret.
+    #[error(transparent)]
+    Node(#[from] NodeError),
     /// The policy cannot be read or is wrong.
     #[error(transparent)]
     Policy(#[from] ConfigError),
@@ -52,6 +56,10 @@ pub struct DataFiles {
     pub audit_key: AuditKey,
     /// Roles, permissions, limits.
     pub policy: Policy,
+    /// Which node this is.
+    pub node: NodeId,
+    /// What the nodes of the cluster share, if this one takes part.
+    pub cluster_secret: Option<ClusterSecret>,
 }
 
 impl DataFiles {
@@ -65,6 +73,11 @@ impl DataFiles {
             keys: KeyRing::load(&config.auth, &dir).map_err(FilesError::Keys)?,
             audit_key: audit_key(&dir)?,
             policy: load_policy(config)?,
+            node: NodeId::load_or_create(&config.node.id, &dir)?,
+            cluster_secret: match config.node.secret_file.as_str() {
+                "" => None,
+                file => Some(ClusterSecret::read(Path::new(file))?),
+            },
             dir,
         })
     }

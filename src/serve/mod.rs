@@ -1,7 +1,7 @@
 //! `ultimate-mcp serve`: starts the engine and the server, waits, drains.
 //!
 //! Order: directories and keys → telemetry → engine → routes → listen → say where. Ends on SIGTERM and
-//! SIGINT with 0 after a drain, and with a failure when the root supervisor gave up.
+//! SIGINT with 0 after a goodbye (`http.lame_duck_seconds`) and a drain, and with a failure when the root supervisor gave up.
 
 mod banner;
 mod files;
@@ -23,6 +23,10 @@ use crate::state::AppState;
 use crate::{api, http, telemetry};
 
 pub use files::{DataFiles, FilesError, URL_FILE};
+
+/// How long a node that starts waits to learn what the others know. Longer, and one that starts while
+/// Redis is away would serve nobody.
+const JOIN_MAX: Duration = Duration::from_secs(3);
 
 /// Why the server did not start, or how it failed.
 #[derive(Debug, thiserror::Error)]
@@ -68,11 +72,17 @@ pub enum ServeError {
 /// # Errors
 /// It did not start, or the engine gave up.
 pub fn serve(loaded: Loaded) -> Result<(), ServeError> {
+    let config_version = loaded.version().map_err(FilesError::from)?;
     let config = Arc::new(loaded.config);
     let files = DataFiles::prepare(&config)?;
-    let telemetry = telemetry::init(&config.telemetry)?;
+    let telemetry = telemetry::init(&config.telemetry, files.node.as_str())?;
     install_panic_hook();
-    let served = actix_rt::System::new().block_on(run(config, files, telemetry.metrics.clone()));
+    let served = actix_rt::System::new().block_on(run(
+        config,
+        files,
+        config_version,
+        telemetry.metrics.clone(),
+    ));
     // Dropped last: flushes the log.
     drop(telemetry);
     served
@@ -81,13 +91,17 @@ pub fn serve(loaded: Loaded) -> Result<(), ServeError> {
 async fn run(
     config: Arc<Config>,
     files: DataFiles,
+    config_version: String,
     metrics: telemetry::Metrics,
 ) -> Result<(), ServeError> {
     let trail = wiring::SupervisionTrail::default();
-    let options = wiring::engine_options(&config, &files);
+    let options = wiring::engine_options(&config, &files, config_version);
     let (engine, exit) = Engine::start(options, trail.observer()).await?;
     trail.attach(&engine);
     let state = wiring::state(&config, &files, engine.clone(), metrics)?;
+    if !engine.authorization.settled(JOIN_MAX).await {
+        tracing::warn!("serving before other nodes' revocations and bans are known: redis is away");
+    }
     let bound = listen(&config, &state)?;
     let port = bound.addresses.first().map_or(config.http.port, |address| address.port());
     // Held while the server runs: the command line finds it there.
@@ -97,6 +111,9 @@ async fn run(
     let serving = actix_rt::spawn(bound.server);
 
     let ended = wait(exit).await?;
+    if ended.is_none() {
+        leave(&state, Duration::from_secs(config.http.lame_duck_seconds)).await?;
+    }
     let deadline = Deadline::after(Duration::from_secs(config.http.drain_seconds));
     tracing::info!(drain_seconds = config.http.drain_seconds, "draining");
     // Stops accepting, lets open requests finish, within `http.drain_seconds`.
@@ -112,6 +129,24 @@ async fn run(
             Err(ServeError::GaveUp { child: child.to_string(), text: text.to_string() })
         }
     }
+}
+
+/// Says goodbye to load balancers and serves on until they have looked away. A second signal cuts it
+/// short.
+async fn leave(state: &AppState, span: Duration) -> Result<(), ServeError> {
+    state.leave();
+    if span.is_zero() {
+        return Ok(());
+    }
+    tracing::info!(lame_duck_seconds = span.as_secs(), "leaving");
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
+    tokio::select! {
+        () = tokio::time::sleep(span) => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
 }
 
 /// Waits for a signal (`None`) or the end of the tree.

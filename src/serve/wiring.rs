@@ -4,12 +4,14 @@ use std::sync::{Arc, OnceLock};
 
 use ultimate_mcp_actors::audit::{AuditHandle, EventType, NewEvent, Phase};
 use ultimate_mcp_actors::engine::{Engine, EngineOptions};
+use ultimate_mcp_actors::node::NodeIdentity;
 use ultimate_mcp_actors::supervision::{Event, Observer};
 
 use super::{DataFiles, ServeError};
 use crate::admission::Admission;
 use crate::auth::Authenticator;
 use crate::config::Config;
+use crate::forward::Forwarder;
 use crate::instruments::Instruments;
 use crate::mcp::Identity;
 use crate::state::AppState;
@@ -57,7 +59,11 @@ fn entry(event: &Event) -> NewEvent {
     entry
 }
 
-pub(super) fn engine_options(config: &Config, files: &DataFiles) -> EngineOptions {
+pub(super) fn engine_options(
+    config: &Config,
+    files: &DataFiles,
+    config_version: String,
+) -> EngineOptions {
     EngineOptions {
         data_dir: files.dir.clone(),
         audit_key: files.audit_key.clone(),
@@ -70,6 +76,13 @@ pub(super) fn engine_options(config: &Config, files: &DataFiles) -> EngineOption
         sessions: config.sessions.clone(),
         neo4j: config.neo4j.clone(),
         redis: config.redis.clone(),
+        node: NodeIdentity {
+            id: files.node.clone(),
+            secret: files.cluster_secret.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            config_version,
+            options: config.node.clone(),
+        },
         idempotency: config.idempotency.clone(),
         cell: config.cell.clone(),
     }
@@ -94,8 +107,9 @@ pub(super) fn state(
     if let Some(neo4j) = &engine.neo4j {
         instruments.observe_neo4j(neo4j);
     }
-    let artifacts = ArtifactStore::open_in(&files.dir, config.tools.artifacts.clone())
-        .map_err(|error| ServeError::Tools(error.to_string()))?;
+    let artifacts =
+        ArtifactStore::open_in(&files.dir, files.node.clone(), config.tools.artifacts.clone())
+            .map_err(|error| ServeError::Tools(error.to_string()))?;
     let parts = ToolParts {
         execution: engine.execution.clone(),
         graph: engine.graph.clone(),
@@ -107,9 +121,19 @@ pub(super) fn state(
     let authenticator = Authenticator::new(config.auth.clone(), files.keys.clone());
     let admission = Admission::new(engine.authorization.clone(), config.admission)
         .shared_in(engine.redis.clone());
-    let state =
-        AppState::new(engine, registry, authenticator, admission, artifacts, instruments, config)
-            .map_err(|error| ServeError::Tools(error.to_string()))?;
+    let forwarder = Forwarder::new(engine.nodes.clone())
+        .map_err(|error| ServeError::Tools(format!("other nodes cannot be called: {error}")))?;
+    let state = AppState::new(
+        engine,
+        registry,
+        authenticator,
+        admission,
+        artifacts,
+        instruments,
+        forwarder,
+        config,
+    )
+    .map_err(|error| ServeError::Tools(error.to_string()))?;
     Ok(Arc::new(state))
 }
 

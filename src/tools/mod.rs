@@ -68,6 +68,12 @@ pub trait Tool: Send + Sync + 'static {
     /// Name, schemas, permission, annotations.
     fn descriptor(&self) -> &ToolDescriptor;
 
+    /// The argument that holds the handle of what the call works on, if there is one: a call for what
+    /// lives on another node is sent there.
+    fn handle_argument(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Runs it. `Err` is for what is not the tool's own outcome: wrong arguments
     /// (`Code::InvalidArguments`), a part of the engine that is down, the deadline.
     fn call<'a>(&'a self, call: ToolCall<'a>) -> BoxFuture<'a, Result<ToolOutput, ApiError>>;

@@ -5,10 +5,16 @@ use std::time::Duration;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use ultimate_mcp_actors::deadline::Deadline;
+use ultimate_mcp_actors::node::NodeId;
 
 use super::{Tool, ToolCall, ToolOutput};
 use crate::admission::{Permit, RunCaps};
 use crate::error::ApiError;
+
+/// The node the tests run on.
+pub fn node() -> NodeId {
+    NodeId::parse("here").unwrap()
+}
 
 /// Caps of an ordinary developer.
 pub fn caps() -> RunCaps {

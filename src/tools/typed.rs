@@ -30,6 +30,11 @@ pub trait TypedTool: Send + Sync + 'static {
     /// Name, permission, description; schemas are filled in by [`Typed::new`].
     fn describe(&self) -> ToolDescriptor;
 
+    /// As [`Tool::handle_argument`].
+    fn handle_argument(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Runs the tool. Returns the result and facts for the audit.
     fn run(
         &self,
@@ -96,6 +101,10 @@ impl<T: TypedTool> Typed<T> {
 impl<T: TypedTool> Tool for Typed<T> {
     fn descriptor(&self) -> &ToolDescriptor {
         &self.descriptor
+    }
+
+    fn handle_argument(&self) -> Option<&'static str> {
+        self.tool.handle_argument()
     }
 
     fn call<'a>(&'a self, call: ToolCall<'a>) -> BoxFuture<'a, Result<ToolOutput, ApiError>> {

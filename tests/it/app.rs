@@ -194,40 +194,7 @@ impl TestApp {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Answer {
-        let request = self.request(method, path, token, headers);
-        let sent = if body.is_empty() { request.send() } else { request.send_body(body) };
-        let mut response = sent.await.unwrap();
-        let bytes = response.body().limit(64 << 20).await.unwrap().to_vec();
-        let headers = response.headers().iter();
-        Answer {
-            status: response.status().as_u16(),
-            headers: headers
-                .map(|(n, v)| (n.as_str().to_owned(), v.to_str().unwrap_or("").to_owned()))
-                .collect(),
-            body: serde_json::from_slice(&bytes)
-                .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned())),
-            bytes,
-        }
-    }
-
-    fn request(
-        &self,
-        method: &str,
-        path: &str,
-        token: Option<&str>,
-        headers: &[(&str, &str)],
-    ) -> awc::ClientRequest {
-        let client =
-            awc::Client::builder().timeout(Duration::from_secs(90)).disable_redirects().finish();
-        let method = awc::http::Method::from_bytes(method.as_bytes()).unwrap();
-        let mut request = client.request(method, format!("{}{path}", self.url));
-        if let Some(token) = token {
-            request = request.insert_header(("Authorization", format!("Bearer {token}")));
-        }
-        for (name, value) in headers {
-            request = request.insert_header((*name, *value));
-        }
-        request
+        send_to(&self.url, method, path, token, headers, body).await.unwrap()
     }
 
     /// A connection on which a call of `execute_code` has been sent; reading and closing it is up to
@@ -301,6 +268,41 @@ impl Drop for TestApp {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// One HTTP request to whatever listens there, on a connection of its own; what went wrong, when there
+/// is no answer.
+pub async fn send_to(
+    url: &str,
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+    headers: &[(&str, &str)],
+    body: Vec<u8>,
+) -> Result<Answer, String> {
+    let client =
+        awc::Client::builder().timeout(Duration::from_secs(90)).disable_redirects().finish();
+    let method = awc::http::Method::from_bytes(method.as_bytes()).unwrap();
+    let mut request = client.request(method, format!("{url}{path}"));
+    if let Some(token) = token {
+        request = request.insert_header(("Authorization", format!("Bearer {token}")));
+    }
+    for (name, value) in headers {
+        request = request.insert_header((*name, *value));
+    }
+    let sent = if body.is_empty() { request.send() } else { request.send_body(body) };
+    let mut response = sent.await.map_err(|error| error.to_string())?;
+    let bytes = response.body().limit(64 << 20).await.map_err(|error| error.to_string())?.to_vec();
+    let headers = response.headers().iter();
+    Ok(Answer {
+        status: response.status().as_u16(),
+        headers: headers
+            .map(|(n, v)| (n.as_str().to_owned(), v.to_str().unwrap_or("").to_owned()))
+            .collect(),
+        body: serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned())),
+        bytes,
+    })
 }
 
 /// Waits until the run of this call can be seen among the processes under its name; an answer that

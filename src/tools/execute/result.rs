@@ -97,6 +97,7 @@ async fn keep(
     if files.is_empty() {
         return Vec::new();
     }
+    let handles = store.clone();
     let (store, owner, run) = (store.clone(), owner.clone(), execution_id.to_owned());
     let stored = tokio::task::spawn_blocking(move || {
         let put = |file: Artifact| {
@@ -115,7 +116,7 @@ async fn keep(
     for (name, result) in stored {
         match result {
             Ok(record) => {
-                let (uri, size_bytes) = (record.uri(), record.size_bytes);
+                let (uri, size_bytes) = (handles.uri(&record), record.size_bytes);
                 kept.push(ArtifactRef { name, size_bytes, sha256: record.sha256, uri });
             }
             Err(error) => {

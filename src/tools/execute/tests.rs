@@ -18,7 +18,12 @@ struct Bench {
 
 fn bench(cell: FakeCell) -> Bench {
     let folder = tempfile::tempdir().unwrap();
-    let store = ArtifactStore::open_in(folder.path(), ArtifactOptions::default()).unwrap();
+    let store = ArtifactStore::open_in(
+        folder.path(),
+        crate::tools::testing::node(),
+        ArtifactOptions::default(),
+    )
+    .unwrap();
     let cell = Arc::new(cell);
     let tool = Typed::new(ExecuteCode::new(cell.clone(), store.clone()));
     Bench { tool, cell, store, _folder: folder }
@@ -64,7 +69,10 @@ async fn artifacts_come_back_with_a_uri_that_only_the_caller_can_open() {
     assert_eq!(artifact["name"], "table.csv");
     assert_eq!(artifact["size_bytes"], 4);
     let uri = artifact["uri"].as_str().unwrap();
-    let id = uri.strip_prefix(crate::tools::artifacts::URI_PREFIX).unwrap().parse().unwrap();
+    let handle = uri.strip_prefix(crate::tools::artifacts::URI_PREFIX).unwrap();
+    let handle = ultimate_mcp_actors::node::Handle::parse("art", handle).unwrap();
+    assert_eq!(handle.node, crate::tools::testing::node());
+    let id = handle.id;
     let ada = ultimate_mcp_actors::ids::CallerId::parse("ada").unwrap();
     let eve = ultimate_mcp_actors::ids::CallerId::parse("eve").unwrap();
     assert_eq!(bench.store.open(&ada, id).unwrap().1, b"a,b\n");

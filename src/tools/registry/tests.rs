@@ -41,7 +41,12 @@ async fn bench() -> Bench {
     let path = folder.path().join("graph.mars");
     let graph = GraphHandle::start(&root, &path, GraphOptions::default()).await.unwrap();
     let cache = CacheHandle::start(&root, CacheOptions::default(), None).await.unwrap();
-    let artifacts = ArtifactStore::open_in(folder.path(), ArtifactOptions::default()).unwrap();
+    let artifacts = ArtifactStore::open_in(
+        folder.path(),
+        crate::tools::testing::node(),
+        ArtifactOptions::default(),
+    )
+    .unwrap();
     let cell: Arc<dyn Cell> = Arc::new(FakeCell::new(|_| Ok(report(0, "[]"))));
     let parts = Parts {
         cell,
