@@ -22,6 +22,7 @@ use super::limits::{LimitArgs, resolve};
 use super::links::names_of;
 use super::{Annotations, Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
 use crate::error::ApiError;
+pub(super) use result::keep;
 pub use result::{ArtifactRef, ExecuteResult, collect};
 
 /// Most bytes of code in one call.
