@@ -13,6 +13,7 @@ pub mod execution;
 pub mod fault;
 pub mod graph;
 pub mod ids;
+pub mod jobs;
 pub mod resilience;
 pub mod sessions;
 pub mod supervision;
