@@ -1,6 +1,6 @@
 # The only verbs. CI calls the same ones.
 #   make run     set up, build, start on the embedded defaults; prints URL, token, client config, a curl line
-#   make test    set up, then everything: format, lints, docs, tests (real binary, real clients, hostile programs)
+#   make test    set up, then everything: format, lints, docs, tests (real binary, clients, servers, hostile programs)
 #   make check   format, lints and docs only
 #   make bench   CPU per operation beside a bare floor in the same run
 #   make clean   forget build and tools
@@ -32,7 +32,7 @@ check:
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
 
 test: setup-test check
-	cargo test --workspace --quiet
+	tests/kit/servers/with-servers.sh cargo test --workspace --quiet
 
 bench: setup-run
 	cargo build --release --quiet --features bench

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Brings a fresh machine to where `make run` or `make test` works.
 #   deploy/setup.sh run    what the server uses at run time: interpreters, linters, pytest for the cell
-#   deploy/setup.sh test   the same, and the real MCP clients the tests drive the server with
+#   deploy/setup.sh test   the same, the real MCP clients the tests drive the server with, and the real
+#                          servers it is tested against: Redis, HAProxy, Neo4j (its jars; needs a JDK and Maven)
 # Idempotent: what is there at the pinned version is left alone. Everything lands in one cache folder.
 set -euo pipefail
 mode=${1:?usage: setup.sh run|test}
@@ -57,3 +58,9 @@ python_client() {
 node_client() { npm install --silent --no-fund --no-audit --prefix "$cache/client-node" "$client_node"; }
 once "client-$client_python" python_client || { say "missing: $client_python"; exit 1; }
 once "client-${client_node//\//-}" node_client || { say "missing: $client_node"; exit 1; }
+
+need redis-server redis-server "is one of the engines under test" || exit 1
+need haproxy haproxy "stands before several nodes in the tests" || exit 1
+need java default-jdk-headless "runs Neo4j for the tests" || exit 1
+need mvn maven "fetches Neo4j for the tests" || exit 1
+tests/kit/servers/neo4j.sh fetch || { say "missing: Neo4j (Maven could not fetch its jars)"; exit 1; }

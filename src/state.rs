@@ -187,6 +187,7 @@ impl AppState {
             })
             .collect();
         dependencies.push(self.cell());
+        dependencies.extend(self.redis());
         let worst = |status| dependencies.iter().any(|d| d.status == status);
         let status = match (tree.can_serve(), worst("unavailable") || worst("degraded")) {
             (false, _) => "unavailable",
@@ -194,6 +195,13 @@ impl AppState {
             (true, false) => "ready",
         };
         Readiness { status, dependencies }
+    }
+
+    /// The node serves without it, from what is its own.
+    fn redis(&self) -> Option<Dependency> {
+        let health = self.engine.redis.as_ref()?.health();
+        let status = if health.up == Some(true) { "ready" } else { "degraded" };
+        Some(Dependency { name: "redis".into(), status, detail: Vec::from_iter(health.reason) })
     }
 
     fn cell(&self) -> Dependency {

@@ -13,6 +13,7 @@
 //! not answer.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::audit::{AuditError, AuditHandle, AuditKey, AuditOptions};
 use crate::authorization::{AuthorizationError, AuthorizationHandle, AuthorizationOptions, Policy};
@@ -20,6 +21,8 @@ use crate::cache::{CacheHandle, CacheOptions};
 use crate::deadline::Deadline;
 use crate::execution::{ExecutionError, ExecutionHandle, ExecutionOptions};
 use crate::graph::{GraphError, GraphHandle, GraphOptions};
+use crate::redis::{RedisClient, RedisError, RedisOptions};
+use crate::resilience::Transition;
 use crate::sessions::{SessionsError, SessionsHandle, SessionsOptions};
 use crate::supervision::{
     DrainReport, ExitSignal, Observer, SpawnError, SupervisionOptions, Supervisor, TreeHandle,
@@ -52,6 +55,8 @@ pub struct EngineOptions {
     pub graph: GraphOptions,
     /// `[sessions]`.
     pub sessions: SessionsOptions,
+    /// `[redis]`; without URLs there is none.
+    pub redis: RedisOptions,
     /// `[cell]`.
     pub cell: ExecutionOptions,
 }
@@ -74,6 +79,9 @@ pub enum StartError {
     /// Sessions.
     #[error("sessions did not start: {0}")]
     Sessions(#[from] SessionsError),
+    /// The shared Redis: options no server could satisfy, never an absent server.
+    #[error("the shared Redis cannot be used: {0}")]
+    Redis(#[from] RedisError),
     /// The cell.
     #[error("the cell did not start: {0}")]
     Execution(#[from] ExecutionError),
@@ -94,6 +102,8 @@ pub struct Engine {
     pub sessions: SessionsHandle,
     /// The cell.
     pub execution: ExecutionHandle,
+    /// What the nodes share; `None` = this node keeps everything to itself.
+    pub redis: Option<RedisClient>,
     /// The tree, for operators.
     pub tree: TreeHandle,
     root: Supervisor,
@@ -108,6 +118,10 @@ impl Engine {
         options: EngineOptions,
         observer: Observer,
     ) -> Result<(Self, ExitSignal), StartError> {
+        let redis = match options.redis.is_configured() {
+            true => Some(RedisClient::new(options.redis, Arc::new(log_transition))?),
+            false => None,
+        };
         let (root, exit) = Supervisor::root("root", options.supervision.policy("root"), observer)?;
         let data = &options.data_dir;
         let audit =
@@ -125,11 +139,19 @@ impl Engine {
         let sessions = SessionsHandle::start(&root, options.sessions).await?;
         let execution = ExecutionHandle::start(&root, options.cell).await?;
         let tree = root.tree();
-        Ok((Self { audit, authorization, cache, graph, sessions, execution, tree, root }, exit))
+        Ok((
+            Self { audit, authorization, cache, graph, sessions, execution, redis, tree, root },
+            exit,
+        ))
     }
 
     /// Lets every actor answer what it accepted, last started first, and ends the tree.
     pub async fn drain(&self, deadline: Deadline) -> DrainReport {
         self.root.drain(deadline).await
     }
+}
+
+/// Every change of a breaker is worth a line: it says who is not asked any more, and when again.
+fn log_transition(dependency: &str, transition: Transition) {
+    tracing::warn!(dependency, from = ?transition.from, to = ?transition.to, "breaker");
 }

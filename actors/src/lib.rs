@@ -14,6 +14,7 @@ pub mod fault;
 pub mod graph;
 pub mod ids;
 pub mod jobs;
+pub mod redis;
 pub mod resilience;
 pub mod sessions;
 pub mod supervision;

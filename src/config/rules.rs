@@ -148,6 +148,7 @@ fn parts(config: &Config, findings: &mut Findings) {
         ("cache", config.cache.mistakes()),
         ("cell", config.cell.mistakes()),
         ("graph", config.graph.mistakes()),
+        ("redis", config.redis.mistakes()),
         ("supervision", config.supervision.mistakes()),
     ];
     for (section, mistakes) in engine {

@@ -68,6 +68,7 @@ pub(super) fn engine_options(config: &Config, files: &DataFiles) -> EngineOption
         cache: config.cache.clone(),
         graph: config.graph.clone(),
         sessions: config.sessions.clone(),
+        redis: config.redis.clone(),
         cell: config.cell.clone(),
     }
 }

@@ -1,7 +1,24 @@
-//! Resilience: what stands between a failing part and its callers.
+//! Resilience: what stands between a failing dependency and its callers.
 //!
-//! Owns the only import of the crate `backoff` (unmaintained, RUSTSEC-2025-0012: used for its delay
-//! arithmetic alone). Everybody else takes delays from [`schedule::Schedule`]; a test scans the
-//! sources for a second import.
+//! ```text
+//! Dependency::call: deadline → bulkhead → retry within a budget → breaker → attempt timeout → operation
+//! ```
+//! Called by every actor that talks to something outside the process. Owns the only imports of the
+//! crates `backoff` (unmaintained, RUSTSEC-2025-0012: its delay arithmetic alone) and `failsafe` (its
+//! state machine alone); a test scans the sources for others.
 
+mod breaker;
+mod budget;
+mod bulkhead;
+mod class;
+mod dependency;
+mod options;
 pub mod schedule;
+#[cfg(test)]
+mod tests;
+mod window;
+
+pub use breaker::{Breaker, BreakerObserver, BreakerSnapshot, BreakerState, Rejected, Transition};
+pub use class::{CallError, Class, Failure};
+pub use dependency::{Dependency, DependencySnapshot};
+pub use options::{BreakerOptions, DependencyOptions, RetryOptions};

@@ -1,0 +1,331 @@
+//! Redis, shared by the nodes: one client for a single server, sentinels and a cluster.
+//!
+//! Called by what the nodes share: cache, limits, idempotency keys, sessions, jobs. Every command is
+//! bounded in time: a server that is stopped, half-open or gone costs its callers at most the command's
+//! time, and microseconds once the breaker is open. Refuses to repeat what may have taken effect unless
+//! the caller says that it may be repeated.
+//!
+//! Commands of one thread share one multiplexed connection: no checkout, no hop to another thread. A
+//! pool that pings at checkout would double the round trips.
+
+mod connect;
+mod error;
+mod link;
+mod options;
+mod script;
+mod subscription;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+pub use deadpool_redis::redis;
+use deadpool_redis::redis::{Cmd, FromRedisValue, Pipeline, ToRedisArgs, cmd, from_redis_value};
+use tokio::sync::{Notify, watch as state};
+
+use self::connect::Connector;
+use self::link::Link;
+use self::watch::Standing;
+use crate::deadline::Deadline;
+use crate::resilience::{BreakerObserver, BreakerState, Dependency, DependencySnapshot};
+
+pub use self::error::RedisError;
+pub use self::options::{Password, RedisMode, RedisOptions};
+pub use self::script::Script;
+pub use self::subscription::{Notice, Subscription};
+pub use self::watch::RedisHealth;
+
+/// The way to Redis. Cheap to clone; connects when first needed and again whenever it has to.
+#[derive(Clone)]
+pub struct RedisClient {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    options: RedisOptions,
+    connector: Arc<Connector>,
+    slots: Vec<Slot>,
+    dependency: Dependency,
+    standing: state::Receiver<Standing>,
+    /// A connection turned out to be of no use.
+    trouble: Notify,
+}
+
+/// A connection and the right to replace it.
+#[derive(Default)]
+struct Slot {
+    link: ArcSwapOption<Link>,
+    connecting: tokio::sync::Mutex<()>,
+}
+
+/// A connection of one's own, for commands that block.
+pub struct Dedicated {
+    link: Link,
+}
+
+impl RedisClient {
+    /// Makes the client; connects in the background. Needs a runtime around it.
+    ///
+    /// # Errors
+    /// Options that no server could satisfy; an absent server or a wrong password is not among them.
+    pub fn new(options: RedisOptions, observer: BreakerObserver) -> Result<Self, RedisError> {
+        if let Some(mistake) = options.mistakes().into_iter().next() {
+            return Err(RedisError::Options(format!("{}: {}", mistake.key, mistake.message)));
+        }
+        if !options.is_configured() {
+            return Err(RedisError::Options("urls is empty".to_owned()));
+        }
+        let connector = Arc::new(Connector::new(&options)?);
+        let slots = (0..options.pool_max).map(|_| Slot::default()).collect();
+        let (sender, standing) = state::channel(Standing::unknown());
+        let trouble = Notify::new();
+        let dependency = Dependency::new("redis", options.resilience.clone(), observer);
+        let inner = Arc::new(Inner { options, connector, slots, dependency, standing, trouble });
+        tokio::spawn(watch::watch(Arc::downgrade(&inner), sender));
+        Ok(Self { inner })
+    }
+
+    /// Runs one command. `repeatable`: may it be sent again when nobody knows whether it took effect?
+    ///
+    /// # Errors
+    /// Redis away or late, or the command is refused.
+    pub async fn run<T: FromRedisValue>(
+        &self,
+        deadline: Deadline,
+        repeatable: bool,
+        command: &Cmd,
+    ) -> Result<T, RedisError> {
+        let value = self.inner.guarded(deadline, repeatable, || self.inner.once(command)).await?;
+        from_redis_value(value).map_err(|error| RedisError::Reply(error.into()))
+    }
+
+    /// Runs several commands in one round trip; all keys must be in one slot. Atomic when the pipeline
+    /// says so.
+    ///
+    /// # Errors
+    /// As [`RedisClient::run`].
+    pub async fn pipeline<T: FromRedisValue>(
+        &self,
+        deadline: Deadline,
+        repeatable: bool,
+        pipeline: &Pipeline,
+    ) -> Result<T, RedisError> {
+        let once = || async {
+            let (slot, link) = self.inner.link().await?;
+            let answer = (*link).clone().pipeline(pipeline).await;
+            self.inner.judged(slot, &link, answer)
+        };
+        self.inner.guarded(deadline, repeatable, once).await
+    }
+
+    /// Runs a script, which is atomic; all keys must be in one slot.
+    ///
+    /// # Errors
+    /// As [`RedisClient::run`].
+    pub async fn script<T: FromRedisValue>(
+        &self,
+        deadline: Deadline,
+        repeatable: bool,
+        script: &Script,
+        keys: &[&str],
+        args: impl ToRedisArgs,
+    ) -> Result<T, RedisError> {
+        let by_hash = script.by_hash(keys, &args);
+        let once = || async {
+            match self.inner.once(&by_hash).await {
+                // It did not run: Redis has restarted or another node has taken over.
+                Err(RedisError::Command(error)) if is_noscript(&error) => {
+                    self.inner.once(&script.by_text(keys, &args)).await
+                }
+                other => other,
+            }
+        };
+        let value = self.inner.guarded(deadline, repeatable, once).await?;
+        from_redis_value(value).map_err(|error| RedisError::Reply(error.into()))
+    }
+
+    /// A connection of one's own whose commands may take `block_max` beside the usual time.
+    ///
+    /// # Errors
+    /// Redis away or late.
+    pub async fn dedicated(
+        &self,
+        deadline: Deadline,
+        block_max: Duration,
+    ) -> Result<Dedicated, RedisError> {
+        let answer_max = self.inner.command_timeout().saturating_add(block_max);
+        let connect = || async {
+            let link = self.inner.connector.link(answer_max).await;
+            link.map_err(RedisError::connecting)
+        };
+        let link = self.inner.guarded(deadline, true, connect).await?;
+        Ok(Dedicated { link })
+    }
+
+    /// Listens on channels (without the prefix; use [`RedisClient::key`] for their names).
+    pub fn subscribe(&self, channels: Vec<String>) -> Subscription {
+        let inner = &self.inner;
+        Subscription::start(inner.connector.clone(), channels, inner.command_timeout())
+    }
+
+    /// A key with the installation's prefix, its parts joined by colons. Parts in braces, `{…}`, decide
+    /// the slot in a cluster: keys used together must share one.
+    pub fn key(&self, parts: &[&str]) -> String {
+        let mut key = self.inner.options.key_prefix.clone();
+        for (index, part) in parts.iter().enumerate() {
+            if index > 0 {
+                key.push(':');
+            }
+            key.push_str(part);
+        }
+        key
+    }
+
+    /// Whether commands on several keys must keep to one slot.
+    pub fn is_cluster(&self) -> bool {
+        self.inner.options.mode == RedisMode::Cluster
+    }
+
+    /// Whether it answered when last asked. Costs nothing.
+    pub fn is_up(&self) -> bool {
+        self.inner.standing.borrow().up == Some(true)
+    }
+
+    /// How it stood when last asked, at most about a second ago. Costs nothing.
+    pub fn health(&self) -> RedisHealth {
+        let standing = self.inner.standing.borrow().clone();
+        RedisHealth {
+            mode: self.inner.options.mode,
+            up: standing.up,
+            reason: standing.reason,
+            for_seconds: standing.since.elapsed().as_secs_f64(),
+            dependency: self.inner.dependency.snapshot(),
+        }
+    }
+
+    /// Breaker, retries and places, as they are now.
+    pub fn snapshot(&self) -> DependencySnapshot {
+        self.inner.dependency.snapshot()
+    }
+
+    /// Resolves when it answers.
+    pub async fn up(&self) {
+        let mut standing = self.inner.standing.clone();
+        // The sender lives as long as the client does.
+        let _ = standing.wait_for(|standing| standing.up == Some(true)).await;
+    }
+}
+
+impl fmt::Debug for RedisClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisClient").field("options", &self.inner.options).finish_non_exhaustive()
+    }
+}
+
+impl Dedicated {
+    /// Runs one command; after an error that [`RedisError::is_outage`] take a new connection.
+    ///
+    /// # Errors
+    /// As [`RedisClient::run`]; nothing is sent twice.
+    pub async fn run<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<T, RedisError> {
+        let value = self.link.query(command).await.map_err(RedisError::command)?;
+        from_redis_value(value).map_err(|error| RedisError::Reply(error.into()))
+    }
+}
+
+impl Inner {
+    fn command_timeout(&self) -> Duration {
+        Duration::from_millis(self.options.command_timeout_ms)
+    }
+
+    async fn guarded<T, F: Future<Output = Result<T, RedisError>>>(
+        &self,
+        deadline: Deadline,
+        repeatable: bool,
+        operation: impl FnMut() -> F,
+    ) -> Result<T, RedisError> {
+        let answer = self.dependency.call(deadline, repeatable, operation).await;
+        answer.map_err(RedisError::from)
+    }
+
+    async fn once(&self, command: &Cmd) -> Result<redis::Value, RedisError> {
+        let (slot, link) = self.link().await?;
+        let answer = (*link).clone().query(command).await;
+        self.judged(slot, &link, answer)
+    }
+
+    /// Makes an error ours, and lets go of a connection that is of no more use.
+    fn judged<T>(
+        &self,
+        slot: &Slot,
+        link: &Arc<Link>,
+        answer: redis::RedisResult<T>,
+    ) -> Result<T, RedisError> {
+        let error = match answer {
+            Ok(value) => return Ok(value),
+            Err(error) => RedisError::command(error),
+        };
+        if error.spoils_connection() {
+            // Only this one: another caller may have replaced it already.
+            slot.link.rcu(|current| match current {
+                Some(current) if Arc::ptr_eq(current, link) => None,
+                other => other.clone(),
+            });
+            self.trouble.notify_one();
+        }
+        Err(error)
+    }
+
+    /// This thread's connection, made if there is none.
+    async fn link(&self) -> Result<(&Slot, Arc<Link>), RedisError> {
+        let slot = &self.slots[thread_number() % self.slots.len()];
+        if let Some(link) = slot.link.load_full() {
+            return Ok((slot, link));
+        }
+        let _alone = slot.connecting.lock().await;
+        if let Some(link) = slot.link.load_full() {
+            return Ok((slot, link));
+        }
+        let link = self.connector.link(self.command_timeout()).await;
+        let link = Arc::new(link.map_err(RedisError::connecting)?);
+        slot.link.store(Some(link.clone()));
+        Ok((slot, link))
+    }
+
+    /// Asks past the breaker, to know the reason; then helps the breaker to close.
+    async fn probe(&self) -> Result<(), RedisError> {
+        let bound = Duration::from_millis(self.options.connect_timeout_ms).saturating_mul(2);
+        let deadline = Deadline::after(bound.saturating_add(self.command_timeout()));
+        let ping = cmd("PING");
+        let asked = tokio::time::timeout_at(deadline.instant(), self.once(&ping)).await;
+        asked.unwrap_or(Err(RedisError::Deadline))?;
+        if self.dependency.breaker().state() != BreakerState::Closed {
+            let _ = self.guarded(deadline, true, || self.once(&ping)).await;
+        }
+        Ok(())
+    }
+}
+
+fn is_noscript(error: &redis::RedisError) -> bool {
+    error.kind() == redis::ErrorKind::Server(redis::ServerErrorKind::NoScript)
+}
+
+/// Threads are numbered as they come, so that each has a connection driven by its own runtime.
+fn thread_number() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static OWN: Cell<Option<usize>> = const { Cell::new(None) };
+    }
+    OWN.with(|own| {
+        let number = own.get().unwrap_or_else(|| NEXT.fetch_add(1, Ordering::Relaxed));
+        own.set(Some(number));
+        number
+    })
+}
