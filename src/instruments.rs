@@ -8,6 +8,7 @@ use std::time::Duration;
 use opentelemetry::metrics::{Counter, Histogram};
 use opentelemetry::{KeyValue, global};
 use ultimate_mcp_actors::execution::{ExecutionHandle, ExecutionStats};
+use ultimate_mcp_actors::jobs::{JobsHandle, JobsStats, Lane, LaneDepth};
 use ultimate_mcp_actors::supervision::TreeHandle;
 
 use crate::error::{ApiError, Code};
@@ -98,6 +99,39 @@ impl Instruments {
         gauge("cell_queue", "runs that wait for a place", |stats| stats.queued as u64);
         gauge("cell_launcher_starts", "launchers started", |stats| stats.launcher_starts);
         gauge("cell_launcher_losses", "launchers that died", |stats| stats.launcher_losses);
+    }
+
+    /// Reads the job queue's last figures at every scrape: lanes, and what this node did.
+    pub fn observe_jobs(&self, jobs: &JobsHandle) {
+        let meter = global::meter(METER_NAME);
+        let lanes = |name: &'static str, help: &'static str, read: fn(&LaneDepth) -> u64| {
+            let jobs = jobs.clone();
+            let _ = meter
+                .u64_observable_gauge(name)
+                .with_description(help)
+                .with_callback(move |observer| {
+                    for (lane, depth) in Lane::ALL.into_iter().zip(&jobs.stats().depths) {
+                        observer.observe(read(depth), &[KeyValue::new("lane", lane.as_str())]);
+                    }
+                })
+                .build();
+        };
+        lanes("jobs_queued", "jobs that wait, delayed ones included", |d| d.queued);
+        lanes("jobs_running", "jobs in the hands of workers, on all nodes", |d| d.running);
+        lanes("jobs_dead_letters", "jobs an operator should look at", |d| d.dead);
+        lanes("jobs_oldest_ms", "age of the oldest job that could run", |d| d.oldest_ms);
+        let node = |name: &'static str, help: &'static str, read: fn(&JobsStats) -> u64| {
+            let jobs = jobs.clone();
+            let _ = meter
+                .u64_observable_gauge(name)
+                .with_description(help)
+                .with_callback(move |observer| observer.observe(read(&jobs.stats()), &[]))
+                .build();
+        };
+        node("jobs_in_hand", "jobs in hand on this node", |stats| stats.in_hand);
+        node("jobs_attempts", "attempts begun by this node", |stats| stats.begun);
+        node("jobs_retries", "jobs this node sent round again", |stats| stats.retries);
+        node("jobs_reaped", "jobs this node took from workers that died", |stats| stats.reaped);
     }
 
     /// An admitted call ended.

@@ -12,6 +12,7 @@ pub mod error;
 mod host;
 pub mod http;
 mod instruments;
+mod jobs;
 pub mod mcp;
 pub mod origin;
 mod record;

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use actix_web::HttpRequest;
 use actix_web::http::header::USER_AGENT;
-use ultimate_mcp_actors::ids::SessionId;
+use ultimate_mcp_actors::ids::{JobId, SessionId};
+use ultimate_mcp_actors::jobs::Job;
 
 use crate::http::{RequestContext, RequestId};
 use crate::telemetry::TraceParent;
@@ -23,6 +24,8 @@ pub enum Transport {
     McpHttp,
     /// `/api/v1/…`.
     Rest,
+    /// A worker of the job queue.
+    Job,
 }
 
 impl Transport {
@@ -31,6 +34,7 @@ impl Transport {
         match self {
             Transport::McpHttp => "mcp_http",
             Transport::Rest => "rest",
+            Transport::Job => "job",
         }
     }
 }
@@ -50,6 +54,8 @@ pub struct Origin {
     pub trace: Option<TraceParent>,
     /// The way in.
     pub transport: Transport,
+    /// The job that this call is a run of.
+    pub job: Option<JobId>,
 }
 
 impl Origin {
@@ -67,6 +73,21 @@ impl Origin {
             session_id: None,
             trace: context.trace,
             transport,
+            job: None,
+        }
+    }
+
+    /// The origin of a job's run: the request that enqueued it, by now long answered.
+    pub fn of_job(job: &Job) -> Self {
+        let request_id = job.spec.request_id.as_deref();
+        Self {
+            request_id: request_id.and_then(RequestId::known).unwrap_or_else(RequestId::mint),
+            ip: None,
+            user_agent: None,
+            session_id: None,
+            trace: job.spec.trace.as_deref().and_then(TraceParent::parse),
+            transport: Transport::Job,
+            job: Some(job.id()),
         }
     }
 

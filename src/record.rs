@@ -145,6 +145,9 @@ pub fn described(origin: &Origin, action: &'static str, kind: EventType) -> NewE
     event.session_id = origin.session_id.clone();
     event.trace_id = origin.trace_id().map(Into::into);
     event.details.insert("transport".into(), origin.transport.as_str().into());
+    if let Some(job) = origin.job {
+        event.details.insert("job_id".into(), job.to_string().into());
+    }
     event
 }
 

@@ -188,6 +188,13 @@ impl AppState {
             .collect();
         dependencies.push(self.cell());
         dependencies.extend(self.redis());
+        if let Some(jobs) =
+            dependencies.iter_mut().find(|d| d.name == "jobs" && d.status == "ready")
+            && !self.engine.jobs.stats().store_up
+        {
+            jobs.status = "degraded";
+            jobs.detail = vec!["the store of the job queue does not answer".to_owned()];
+        }
         let worst = |status| dependencies.iter().any(|d| d.status == status);
         let status = match (tree.can_serve(), worst("unavailable") || worst("degraded")) {
             (false, _) => "unavailable",

@@ -1,5 +1,5 @@
-//! The life of one `tools/call`, whatever its transport: HTTP, REST and, later, WebSocket, workflows
-//! and jobs all enter here. There is no second path with fewer checks.
+//! The life of one `tools/call`, whatever its transport: HTTP, REST, jobs and, later, WebSocket and
+//! workflows all enter here. There is no second path with fewer checks.
 //!
 //! authenticated caller → admission → intent in the audit → run within the deadline → outcome in the
 //! audit → answer. Admission is a look at snapshots in memory, so the intent already states its
@@ -51,7 +51,7 @@ pub async fn tools_call(
 
     let started = Instant::now();
     let work = async {
-        let result = run(tool, &permit, arguments, deadline).await;
+        let result = run(tool, &permit, origin, arguments, deadline).await;
         state.metrics.tool_finished(descriptor.name, status(&result), started.elapsed());
         result
     };
@@ -85,10 +85,12 @@ pub async fn tools_call(
 async fn run(
     tool: &dyn Tool,
     permit: &Permit,
+    origin: &Origin,
     arguments: &RawValue,
     deadline: Deadline,
 ) -> Result<ToolOutput, ApiError> {
-    let call = AssertUnwindSafe(tool.call(ToolCall { permit, arguments, deadline })).catch_unwind();
+    let call = ToolCall { permit, origin, arguments, deadline };
+    let call = AssertUnwindSafe(tool.call(call)).catch_unwind();
     match tokio::time::timeout_at(deadline.instant(), call).await {
         Ok(Ok(result)) => result,
         Ok(Err(_panic)) => {

@@ -7,13 +7,15 @@
 //! ├─ cache            optional: the engine serves without it
 //! ├─ graph            embedded store
 //! ├─ sessions-N       shards
-//! └─ execution        queue and link to the launcher of the cell
+//! ├─ execution        queue and link to the launcher of the cell
+//! └─ jobs             optional: works the queue; the queue itself is its store
 //! ```
 //! Called by the face's `serve`. Refuses to start without its stores: a server that cannot record must
 //! not answer.
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::audit::{AuditError, AuditHandle, AuditKey, AuditOptions};
 use crate::authorization::{AuthorizationError, AuthorizationHandle, AuthorizationOptions, Policy};
@@ -21,6 +23,9 @@ use crate::cache::{CacheHandle, CacheOptions};
 use crate::deadline::Deadline;
 use crate::execution::{ExecutionError, ExecutionHandle, ExecutionOptions};
 use crate::graph::{GraphError, GraphHandle, GraphOptions};
+use crate::jobs::{
+    JobStore, JobsEngine, JobsError, JobsHandle, JobsOptions, RedisJobs, Sealer, SqliteJobs,
+};
 use crate::redis::{RedisClient, RedisError, RedisOptions};
 use crate::resilience::Transition;
 use crate::sessions::{SessionsError, SessionsHandle, SessionsOptions};
@@ -34,6 +39,11 @@ pub const AUDIT_FILE: &str = "audit.db";
 pub const STATE_FILE: &str = "state.db";
 /// The graph, below the data directory.
 pub const GRAPH_FILE: &str = "graph.mars";
+
+/// The jobs of one process, below the data directory.
+pub const JOBS_FILE: &str = "jobs.db";
+/// Kept of a drain's time for the actors, after the jobs.
+const ACTORS_DRAIN: Duration = Duration::from_secs(3);
 
 /// Everything the engine is made of; sections of the configuration.
 pub struct EngineOptions {
@@ -59,6 +69,10 @@ pub struct EngineOptions {
     pub redis: RedisOptions,
     /// `[cell]`.
     pub cell: ExecutionOptions,
+    /// `[jobs]`.
+    pub jobs: JobsOptions,
+    /// The keys that seal jobs.
+    pub jobs_sealer: Sealer,
 }
 
 /// Why the engine did not start.
@@ -85,6 +99,9 @@ pub enum StartError {
     /// The cell.
     #[error("the cell did not start: {0}")]
     Execution(#[from] ExecutionError),
+    /// The job queue.
+    #[error("the job queue did not start: {0}")]
+    Jobs(#[from] JobsError),
 }
 
 /// The running engine: one handle per actor. Cheap to clone.
@@ -102,6 +119,8 @@ pub struct Engine {
     pub sessions: SessionsHandle,
     /// The cell.
     pub execution: ExecutionHandle,
+    /// Everything asynchronous.
+    pub jobs: JobsHandle,
     /// What the nodes share; `None` = this node keeps everything to itself.
     pub redis: Option<RedisClient>,
     /// The tree, for operators.
@@ -138,15 +157,37 @@ impl Engine {
         let graph = GraphHandle::start(&root, &data.join(GRAPH_FILE), options.graph).await?;
         let sessions = SessionsHandle::start(&root, options.sessions).await?;
         let execution = ExecutionHandle::start(&root, options.cell).await?;
+        let store: Arc<dyn JobStore> = match (options.jobs.engine, &redis) {
+            (JobsEngine::Sqlite, _) => {
+                Arc::new(SqliteJobs::open(&data.join(JOBS_FILE), options.jobs.rules())?)
+            }
+            (JobsEngine::Redis, Some(redis)) => {
+                Arc::new(RedisJobs::new(redis.clone(), options.jobs.rules(), options.jobs.lease()))
+            }
+            (JobsEngine::Redis, None) => return Err(JobsError::NoRedis.into()),
+        };
+        let jobs = JobsHandle::start(&root, store, options.jobs_sealer, options.jobs).await?;
         let tree = root.tree();
         Ok((
-            Self { audit, authorization, cache, graph, sessions, execution, redis, tree, root },
+            Self {
+                audit,
+                authorization,
+                cache,
+                graph,
+                sessions,
+                execution,
+                jobs,
+                redis,
+                tree,
+                root,
+            },
             exit,
         ))
     }
 
     /// Lets every actor answer what it accepted, last started first, and ends the tree.
     pub async fn drain(&self, deadline: Deadline) -> DrainReport {
+        self.jobs.retire(Deadline::after(deadline.remaining().saturating_sub(ACTORS_DRAIN))).await;
         self.root.drain(deadline).await
     }
 }

@@ -128,7 +128,7 @@ impl Authenticated {
         }
     }
 
-    async fn refused(&self, action: &'static str, refusal: ApiError) -> ApiError {
+    pub(super) async fn refused(&self, action: &'static str, refusal: ApiError) -> ApiError {
         let audit = &self.state.engine.audit;
         let kind = EventType::AuthzDenied;
         let record = Record::of_action(audit, &self.caller, &self.origin, action, kind);

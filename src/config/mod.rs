@@ -24,6 +24,7 @@ use ultimate_mcp_actors::authorization::AuthorizationOptions;
 use ultimate_mcp_actors::cache::CacheOptions;
 use ultimate_mcp_actors::execution::ExecutionOptions;
 use ultimate_mcp_actors::graph::GraphOptions;
+use ultimate_mcp_actors::jobs::JobsOptions;
 use ultimate_mcp_actors::redis::RedisOptions;
 use ultimate_mcp_actors::sessions::SessionsOptions;
 use ultimate_mcp_actors::supervision::SupervisionOptions;
@@ -70,6 +71,8 @@ pub struct Config {
     pub sessions: SessionsOptions,
     /// Results worth keeping.
     pub cache: CacheOptions,
+    /// The job queue.
+    pub jobs: JobsOptions,
     /// The Redis shared by the nodes.
     pub redis: RedisOptions,
     /// Restarts of actors.

@@ -4,6 +4,8 @@
 
 use std::collections::HashSet;
 
+use ultimate_mcp_actors::jobs::JobsEngine;
+
 use super::{Config, KeyOptions};
 
 /// Longest `kid`, in bytes.
@@ -20,6 +22,7 @@ pub(super) fn check(config: &Config, doubtful: impl Fn(&str) -> bool) -> Finding
     keys(config, &mut findings);
     lifetimes(config, &mut findings);
     urls(config, &mut findings);
+    jobs(config, &mut findings);
     parts(config, &mut findings);
     findings
 }
@@ -129,6 +132,16 @@ fn urls(config: &Config, findings: &mut Findings) {
     }
 }
 
+/// A queue shared by nodes needs the Redis they share.
+fn jobs(config: &Config, findings: &mut Findings) {
+    if config.jobs.engine == JobsEngine::Redis && !config.redis.is_configured() {
+        findings.push((
+            "jobs.engine".to_owned(),
+            "\"redis\" needs `redis.urls`; or use \"sqlite\"".to_owned(),
+        ));
+    }
+}
+
 /// What the parts themselves say about their sections. Ranges were checked before, so this is about
 /// what a range cannot say: filters, host names, values that depend on each other.
 fn parts(config: &Config, findings: &mut Findings) {
@@ -148,6 +161,7 @@ fn parts(config: &Config, findings: &mut Findings) {
         ("cache", config.cache.mistakes()),
         ("cell", config.cell.mistakes()),
         ("graph", config.graph.mistakes()),
+        ("jobs", config.jobs.mistakes()),
         ("redis", config.redis.mistakes()),
         ("supervision", config.supervision.mistakes()),
     ];

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use secrecy::ExposeSecret;
 use ultimate_mcp_actors::audit::AuditKey;
 use ultimate_mcp_actors::authorization::Policy;
+use ultimate_mcp_actors::jobs::{JobsError, JobsOptions, Sealer};
 
 use crate::auth::key_file::{self, KeyFileError};
 use crate::auth::{KeyError, KeyRing};
@@ -30,6 +31,9 @@ pub enum FilesError {
     /// Configured keys.
     #[error("{}", list(.0))]
     Keys(Vec<KeyError>),
+    /// The keys of jobs.
+    #[error(transparent)]
+    Jobs(#[from] JobsError),
     /// The policy cannot be read or is wrong.
     #[error(transparent)]
     Policy(#[from] ConfigError),
@@ -49,6 +53,8 @@ pub struct DataFiles {
     pub audit_key: AuditKey,
     /// Roles, permissions, limits.
     pub policy: Policy,
+    /// The keys that seal jobs.
+    pub jobs_sealer: Sealer,
 }
 
 impl DataFiles {
@@ -62,6 +68,7 @@ impl DataFiles {
             keys: KeyRing::load(&config.auth, &dir).map_err(FilesError::Keys)?,
             audit_key: audit_key(&dir)?,
             policy: load_policy(config)?,
+            jobs_sealer: jobs_sealer(&config.jobs, &dir)?,
             dir,
         })
     }
@@ -74,6 +81,19 @@ impl DataFiles {
 pub fn audit_key(dir: &Path) -> Result<AuditKey, FilesError> {
     let key = key_file::load_or_create(dir, key_file::AUDIT_KEY)?;
     Ok(AuditKey::from_bytes(key.expose_secret()))
+}
+
+/// The configured key, or the instance's own, and those before it.
+fn jobs_sealer(options: &JobsOptions, dir: &Path) -> Result<Sealer, FilesError> {
+    let first = match &options.secret_file {
+        Some(path) => key_file::load(path)?,
+        None => key_file::load_or_create(dir, key_file::JOBS_KEY)?,
+    };
+    let mut keys = vec![*first.expose_secret()];
+    for path in &options.previous_secret_files {
+        keys.push(*key_file::load(path)?.expose_secret());
+    }
+    Ok(Sealer::new(keys)?)
 }
 
 fn private_dir(path: &Path) -> Result<PathBuf, FilesError> {

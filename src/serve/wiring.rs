@@ -11,6 +11,7 @@ use crate::admission::Admission;
 use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::instruments::Instruments;
+use crate::jobs::JobRunner;
 use crate::mcp::Identity;
 use crate::state::AppState;
 use crate::telemetry;
@@ -70,6 +71,8 @@ pub(super) fn engine_options(config: &Config, files: &DataFiles) -> EngineOption
         sessions: config.sessions.clone(),
         redis: config.redis.clone(),
         cell: config.cell.clone(),
+        jobs: config.jobs.clone(),
+        jobs_sealer: files.jobs_sealer.clone(),
     }
 }
 
@@ -82,12 +85,14 @@ pub(super) fn state(
     let instruments = Instruments::new(metrics);
     instruments.observe_tree(engine.tree.clone());
     instruments.observe_cell(&engine.execution);
+    instruments.observe_jobs(&engine.jobs);
     let artifacts = ArtifactStore::open_in(&files.dir, config.tools.artifacts.clone())
         .map_err(|error| ServeError::Tools(error.to_string()))?;
     let parts = ToolParts {
         execution: engine.execution.clone(),
         graph: engine.graph.clone(),
         cache: engine.cache.clone(),
+        jobs: engine.jobs.clone(),
         artifacts: artifacts.clone(),
         options: config.tools.clone(),
     };
@@ -97,7 +102,9 @@ pub(super) fn state(
     let state =
         AppState::new(engine, registry, authenticator, admission, artifacts, instruments, config)
             .map_err(|error| ServeError::Tools(error.to_string()))?;
-    Ok(Arc::new(state))
+    let state = Arc::new(state);
+    state.engine.jobs.attach(Arc::new(JobRunner::new(&state)));
+    Ok(state)
 }
 
 pub(super) fn identity() -> Identity {

@@ -11,7 +11,8 @@ pub mod execute;
 mod files;
 pub mod generate;
 pub mod graph;
-mod hash;
+pub(crate) mod hash;
+pub mod jobs;
 mod limits;
 pub mod lint;
 mod memo;
@@ -32,6 +33,7 @@ use ultimate_mcp_actors::deadline::Deadline;
 
 use crate::admission::Permit;
 use crate::error::ApiError;
+use crate::origin::Origin;
 pub use cell::Cell;
 pub use descriptor::{Annotations, Effects, ToolDescriptor};
 pub use memo::{Memo, Unkept};
@@ -42,6 +44,8 @@ pub use typed::{Answer, Typed, TypedTool, decode};
 pub struct ToolCall<'a> {
     /// Proof that this caller may run this tool, with the limits of the caller's roles.
     pub permit: &'a Permit,
+    /// Where the call comes from.
+    pub origin: &'a Origin,
     /// The raw arguments, a JSON object.
     pub arguments: &'a RawValue,
     /// When the caller stops waiting.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ultimate_mcp_actors::cache::{CacheHandle, Namespace};
 use ultimate_mcp_actors::execution::ExecutionHandle;
 use ultimate_mcp_actors::graph::GraphHandle;
+use ultimate_mcp_actors::jobs::JobsHandle;
 
 use super::artifacts::ArtifactStore;
 use super::documents::Library;
@@ -16,6 +17,7 @@ use super::execute::ExecuteCode;
 use super::generate::worker::{Renderer, Worker};
 use super::generate::{GenerateCode, load_templates};
 use super::graph::{GraphDelete, GraphQuery, GraphUpsert};
+use super::jobs::{JobCancel, JobResult, JobStatusTool, RunTestsAsync};
 use super::lint::LintCode;
 use super::memo::{CacheMemo, Memo};
 use super::prompts::{GetPrompt, ListPrompts, Prompts};
@@ -31,6 +33,8 @@ pub struct ToolParts {
     pub graph: GraphHandle,
     /// The cache.
     pub cache: CacheHandle,
+    /// The job queue.
+    pub jobs: JobsHandle,
     /// Files that runs leave.
     pub artifacts: ArtifactStore,
     /// `[tools]`.
@@ -43,6 +47,7 @@ struct Parts {
     memo: Arc<dyn Memo>,
     renderer: Arc<dyn Renderer>,
     graph: GraphHandle,
+    jobs: JobsHandle,
     artifacts: ArtifactStore,
     templates: Library,
     prompts: Prompts,
@@ -76,7 +81,7 @@ impl Registry {
     /// # Errors
     /// A template or prompt that is wrong, with its file.
     pub fn standard(parts: ToolParts) -> Result<Self, String> {
-        let ToolParts { execution, graph, cache, artifacts, options } = parts;
+        let ToolParts { execution, graph, cache, jobs, artifacts, options } = parts;
         let templates = load_templates(options.templates_dir.as_deref());
         let prompts = Prompts::load(options.prompts_dir.as_deref());
         Self::of(Parts {
@@ -84,6 +89,7 @@ impl Registry {
             memo: Arc::new(CacheMemo::new(cache, Namespace::Lint)),
             renderer: Arc::new(Worker::default()),
             graph,
+            jobs,
             artifacts,
             templates: templates.map_err(|error| format!("template {error}"))?,
             prompts: prompts.map_err(|error| format!("prompt {error}"))?,
@@ -91,11 +97,15 @@ impl Registry {
     }
 
     fn of(parts: Parts) -> Result<Self, String> {
-        let Parts { cell, memo, renderer, graph, artifacts, templates, prompts } = parts;
+        let Parts { cell, memo, renderer, graph, jobs, artifacts, templates, prompts } = parts;
         let prompts = Arc::new(prompts);
         Self::new(vec![
-            boxed(ExecuteCode::new(cell.clone(), artifacts.clone())),
+            boxed(ExecuteCode::new(cell.clone(), artifacts.clone(), jobs.clone())),
             boxed(RunTests::new(cell.clone(), artifacts)),
+            boxed(RunTestsAsync::new(jobs.clone())),
+            boxed(JobStatusTool::new(jobs.clone())),
+            boxed(JobResult::new(jobs.clone())),
+            boxed(JobCancel::new(jobs)),
             boxed(LintCode::new(cell, memo)),
             boxed(GenerateCode::new(Arc::new(templates), renderer)),
             boxed(GraphUpsert::new(graph.clone())),

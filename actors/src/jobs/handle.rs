@@ -23,6 +23,8 @@ use crate::supervision::{ChildRef, ChildSpec, Supervisor};
 /// A job somebody asks for.
 #[derive(Debug)]
 pub struct JobRequest<'a> {
+    /// The new job's id; of a schedule it does not count.
+    pub id: JobId,
     /// Who asks.
     pub identity: Identity,
     /// The tool to call.
@@ -136,7 +138,7 @@ impl JobsHandle {
         let now = now_ms();
         let run_at = request.run_at.unwrap_or(now).max(now);
         let arguments = self.bounded(request.arguments)?;
-        let id = JobId::new();
+        let id = request.id;
         let payload = self.shared.sealer.seal(Purpose::Arguments, id.as_uuid(), arguments)?;
         let spec = JobSpec {
             id,

@@ -137,7 +137,7 @@ impl Shared {
     }
 
     pub(super) fn lease(&self) -> Duration {
-        Duration::from_secs(self.options.lease_seconds)
+        self.options.lease()
     }
 
     pub(super) fn lease_until(&self) -> i64 {

@@ -34,7 +34,7 @@ pub(super) async fn heartbeats(shared: Arc<Shared>) {
         if grips.is_empty() {
             continue;
         }
-        let held = shared.store.extend(grips.clone(), shared.lease_until()).await;
+        let held = shared.store.extend(&shared.worker, grips.clone(), shared.lease_until()).await;
         match held {
             Ok(holds) => {
                 for (grip, hold) in grips.into_iter().zip(holds) {

@@ -249,6 +249,8 @@ pub struct JobStatus {
     pub grip: u64,
     /// Not claimed before.
     pub run_at: Millis,
+    /// Since when it could have begun: its first `run_at`, or the replay.
+    pub waits_from: Millis,
     /// Until when its worker holds it.
     pub lease_until: Option<Millis>,
     /// Somebody wants the run to end.

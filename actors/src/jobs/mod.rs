@@ -21,6 +21,7 @@ mod held;
 mod house;
 mod job;
 mod options;
+mod redis;
 mod runner;
 mod schedule;
 mod seal;
@@ -38,6 +39,7 @@ pub use self::job::{
     now_ms,
 };
 pub use self::options::{JobsEngine, JobsOptions};
+pub use self::redis::RedisJobs;
 pub use self::runner::{Order, RunEnd, Runner};
 pub use self::schedule::{Schedule, next_tick};
 pub use self::seal::Sealer;

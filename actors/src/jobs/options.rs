@@ -1,6 +1,7 @@
 //! What an operator can set about jobs. Read by the face from `jobs.*`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -145,6 +146,11 @@ impl JobsOptions {
             });
         }
         found
+    }
+
+    /// How long a worker may be silent.
+    pub fn lease(&self) -> Duration {
+        Duration::from_secs(self.lease_seconds)
     }
 
     /// The same as the stores see it.

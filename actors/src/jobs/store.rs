@@ -253,7 +253,7 @@ pub trait JobStore: Send + Sync + 'static {
     fn begin(&self, grips: Vec<Grip>, now: Millis) -> Answer<'_, Vec<Begun>>;
 
     /// Records that their worker lives.
-    fn extend(&self, grips: Vec<Grip>, lease_until: Millis) -> Answer<'_, Vec<Hold>>;
+    fn extend(&self, worker: &str, grips: Vec<Grip>, lease_until: Millis) -> Answer<'_, Vec<Hold>>;
 
     /// Records how they ended. False for a job that was lost before.
     fn finish(&self, ends: Vec<Finish>, now: Millis) -> Answer<'_, Vec<bool>>;

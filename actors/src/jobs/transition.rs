@@ -21,6 +21,7 @@ impl Job {
             attempt: 0,
             grip: 0,
             run_at,
+            waits_from: run_at,
             lease_until: None,
             cancel_requested: false,
             started_at: None,
@@ -179,7 +180,7 @@ impl Job {
         let status = &mut self.status;
         (status.dead, status.fault, status.is_error) = (None, None, false);
         (status.started_at, status.finished_at, status.expires_at) = (None, None, None);
-        (status.attempt, status.cancel_requested) = (0, false);
+        (status.attempt, status.cancel_requested, status.waits_from) = (0, false, now);
         status.grip += 1;
         self.again("replayed", now, now, rules);
         true

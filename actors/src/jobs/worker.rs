@@ -109,14 +109,8 @@ async fn take_up(shared: &Arc<Shared>, runner: &Arc<dyn Runner>, jobs: Vec<Claim
     let wait_ms_max = shared.options.wait_seconds_max as i64 * 1_000;
     let now = now_ms();
     let late = |claimed: &Claimed| {
-        let waited =
-            now - claimed.job.spec.created_at.max(claimed.job.status.events.last().map_or(
-                0,
-                |e| {
-                    if e.kind == "replayed" { e.at } else { 0 }
-                },
-            ));
-        claimed.job.status.attempt == 0 && waited > wait_ms_max
+        let status = &claimed.job.status;
+        status.attempt == 0 && now - status.waits_from > wait_ms_max
     };
     let (late, jobs): (Vec<_>, Vec<_>) = jobs.into_iter().partition(late);
     for claimed in late {

@@ -41,11 +41,13 @@ async fn bench() -> Bench {
     let graph = GraphHandle::start(&root, &path, GraphOptions::default()).await.unwrap();
     let artifacts = ArtifactStore::open_in(folder.path(), ArtifactOptions::default()).unwrap();
     let cell: Arc<dyn Cell> = Arc::new(FakeCell::new(|_| Ok(report(0, "[]"))));
+    let jobs = crate::tools::jobs::testing::queue(&root, folder.path()).await;
     let parts = Parts {
         cell,
         memo: Arc::new(FakeMemo::default()),
         renderer: Arc::new(Worker::default()),
         graph,
+        jobs,
         artifacts,
         templates: load_templates(None).unwrap(),
         prompts: Prompts::load(None).unwrap(),
@@ -78,9 +80,13 @@ async fn every_tool_is_there_by_name_in_one_order() {
         "graph_delete",
         "graph_query",
         "graph_upsert",
+        "job_cancel",
+        "job_result",
+        "job_status",
         "lint_code",
         "list_prompts",
         "run_tests",
+        "run_tests_async",
     ];
     if cfg!(feature = "bench") {
         expected.insert(0, "add");
@@ -154,6 +160,7 @@ async fn the_example_of_every_description_is_a_call_that_works() {
         "graph_delete",
         "execute_code",
         "run_tests",
+        "run_tests_async",
         "lint_code",
         "list_prompts",
         "get_prompt",

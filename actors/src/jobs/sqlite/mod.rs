@@ -82,7 +82,12 @@ impl JobStore for SqliteJobs {
         })
     }
 
-    fn extend(&self, grips: Vec<Grip>, lease_until: Millis) -> Answer<'_, Vec<Hold>> {
+    fn extend(
+        &self,
+        _worker: &str,
+        grips: Vec<Grip>,
+        lease_until: Millis,
+    ) -> Answer<'_, Vec<Hold>> {
         self.run(move |connection, _| {
             jobs::each(
                 connection,

@@ -100,7 +100,7 @@ pub(super) async fn a_run_begins_once_and_its_result_is_found(
     let grip = running(&store, job(T0), T0).await;
     // Asked again because an answer was lost: the same.
     assert_eq!(store.begin(vec![grip], T0).await.unwrap(), [Begun::Yes { attempt: 1 }]);
-    assert_eq!(store.extend(vec![grip], T0 + 5_000).await.unwrap(), [Hold::Held]);
+    assert_eq!(store.extend("w", vec![grip], T0 + 5_000).await.unwrap(), [Hold::Held]);
     assert!(store.reap(T0 + 4_000, 9).await.unwrap().is_empty(), "the lease was extended");
     assert!(finish(&store, grip, End::Completed { is_error: true }, T0 + 7).await);
     assert!(finish(&store, grip, End::Cancelled, T0 + 8).await, "told twice is told once");
@@ -182,7 +182,7 @@ pub(super) async fn an_old_grip_changes_nothing(Fixture { store, keep: _keep }: 
     store.enqueue(job(T0)).await.unwrap();
     let old = grip(&claim(&store, T0).await.unwrap());
     store.reap(T0 + LEASE, 9).await.unwrap();
-    assert_eq!(store.extend(vec![old], T0 * 2).await.unwrap(), [Hold::Lost]);
+    assert_eq!(store.extend("w", vec![old], T0 * 2).await.unwrap(), [Hold::Lost]);
     assert!(!finish(&store, old, End::Completed { is_error: false }, T0).await);
     assert_eq!(state(&store, old.id).await, State::Queued);
     let new = grip(&claim(&store, T0 + LEASE).await.unwrap());
@@ -192,7 +192,7 @@ pub(super) async fn an_old_grip_changes_nothing(Fixture { store, keep: _keep }: 
         [Begun::Lost, Begun::Yes { attempt: 1 }]
     );
     let gone = Grip { id: JobId::new(), ..new };
-    assert_eq!(store.extend(vec![gone], T0).await.unwrap(), [Hold::Lost]);
+    assert_eq!(store.extend("w", vec![gone], T0).await.unwrap(), [Hold::Lost]);
     assert_eq!(store.begin(vec![gone], T0).await.unwrap(), [Begun::Lost]);
 }
 
@@ -245,7 +245,7 @@ pub(super) async fn cancelling_ends_what_waits_and_asks_what_runs(
     assert_eq!(store.begin(vec![claimed], T0).await.unwrap(), [Begun::Lost]);
     let runs = running(&store, job(T0), T0).await;
     assert_eq!(store.cancel(runs.id, None, T0).await.unwrap(), Some(CancelOutcome::Requested));
-    assert_eq!(store.extend(vec![runs], T0 + LEASE).await.unwrap(), [Hold::CancelRequested]);
+    assert_eq!(store.extend("w", vec![runs], T0 + LEASE).await.unwrap(), [Hold::CancelRequested]);
     assert!(finish(&store, runs, End::Cancelled, T0).await);
     assert_eq!(state(&store, runs.id).await, State::Cancelled);
     assert_eq!(store.cancel(JobId::new(), None, T0).await.unwrap(), None);

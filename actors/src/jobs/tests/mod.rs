@@ -2,6 +2,7 @@
 
 mod contract;
 mod model;
+mod redis;
 mod sqlite;
 
 use std::sync::Arc;

@@ -119,7 +119,7 @@ async fn take(step: &Step, model: &mut Model, store: &Arc<dyn JobStore>) {
         }
         Step::Heartbeat(pick) => {
             let Some(grip) = model.any_grip(pick) else { return };
-            let held = store.extend(vec![grip], now + LEASE).await.unwrap();
+            let held = store.extend("w", vec![grip], now + LEASE).await.unwrap();
             let job = model.jobs.get_mut(&grip.id);
             let expected = job.map(|job| job.extend(grip.grip, now + LEASE));
             assert_eq!(held, [expected.unwrap_or(crate::jobs::Hold::Lost)]);
