@@ -12,6 +12,10 @@ mod cell;
 mod cli;
 #[path = "it/input.rs"]
 mod input;
+#[path = "it/jobs.rs"]
+mod jobs;
+#[path = "it/jobs_crash.rs"]
+mod jobs_crash;
 #[path = "it/mcp_clients.rs"]
 mod mcp_clients;
 #[path = "it/roles.rs"]

@@ -1,4 +1,4 @@
-//! `ultimate-mcp serve`: starts the engine and the server, waits, drains.
+//! `ultimate-mcp serve` and `worker`: starts the engine and the server, waits, drains.
 //!
 //! Order: directories and keys → telemetry → engine → routes → listen → say where. Ends on SIGTERM and
 //! SIGINT with 0 after a drain, and with a failure when the root supervisor gave up.
@@ -14,6 +14,7 @@ use actix_web::web::Data;
 use tokio::signal::unix::{SignalKind, signal};
 use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::engine::{Engine, StartError};
+use ultimate_mcp_actors::jobs::JobsEngine;
 use ultimate_mcp_actors::supervision::{Exit, ExitSignal, install_panic_hook};
 
 use crate::config::{Config, Loaded};
@@ -47,6 +48,9 @@ pub enum ServeError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The command is not for this configuration.
+    #[error("{0}")]
+    Worker(&'static str),
     /// Signals cannot be waited for.
     #[error("signals cannot be handled: {0}")]
     Signals(std::io::Error),
@@ -60,16 +64,46 @@ pub enum ServeError {
     },
 }
 
+/// What a node is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It serves calls, and works jobs as `jobs.workers` says.
+    Server,
+    /// It works jobs of a shared queue and answers nothing but health, readiness and metrics.
+    Worker,
+}
+
+impl Role {
+    /// A worker beside no queue would be a server that nobody can call.
+    fn check(self, config: &Config) -> Result<(), ServeError> {
+        let jobs = &config.jobs;
+        let problem = match (self, jobs.engine) {
+            (Self::Server, _) => return Ok(()),
+            (Self::Worker, JobsEngine::Sqlite) => {
+                "a worker needs jobs.engine = \"redis\": jobs.db belongs to one process, and `serve` \
+                 works its jobs itself"
+            }
+            (Self::Worker, JobsEngine::Redis) if jobs.workers == 0 => {
+                "a worker needs jobs.workers of at least 1"
+            }
+            (Self::Worker, JobsEngine::Redis) => return Ok(()),
+        };
+        Err(ServeError::Worker(problem))
+    }
+}
+
 /// Runs the server until it is told to stop.
 ///
 /// # Errors
 /// It did not start, or the engine gave up.
-pub fn serve(loaded: Loaded) -> Result<(), ServeError> {
+pub fn serve(loaded: Loaded, role: Role) -> Result<(), ServeError> {
     let config = Arc::new(loaded.config);
+    role.check(&config)?;
     let files = DataFiles::prepare(&config)?;
     let telemetry = telemetry::init(&config.telemetry)?;
     install_panic_hook();
-    let served = actix_rt::System::new().block_on(run(config, files, telemetry.metrics.clone()));
+    let served =
+        actix_rt::System::new().block_on(run(config, role, files, telemetry.metrics.clone()));
     // Dropped last: flushes the log.
     drop(telemetry);
     served
@@ -77,6 +111,7 @@ pub fn serve(loaded: Loaded) -> Result<(), ServeError> {
 
 async fn run(
     config: Arc<Config>,
+    role: Role,
     files: DataFiles,
     metrics: telemetry::Metrics,
 ) -> Result<(), ServeError> {
@@ -85,8 +120,11 @@ async fn run(
     let (engine, exit) = Engine::start(options, trail.observer()).await?;
     trail.attach(&engine);
     let state = wiring::state(&config, &files, engine.clone(), metrics)?;
-    let bound = listen(&config, &state)?;
-    banner::print(&config, &files, &state, &bound);
+    let bound = listen(&config, role, &state)?;
+    match role {
+        Role::Server => banner::print(&config, &files, &state, &bound),
+        Role::Worker => banner::print_worker(&config, &files, &bound),
+    }
     let server = bound.server.handle();
     let serving = actix_rt::spawn(bound.server);
 
@@ -119,7 +157,7 @@ async fn wait(exit: ExitSignal) -> Result<Option<Exit>, ServeError> {
     }
 }
 
-fn listen(config: &Config, state: &Arc<AppState>) -> Result<Bound, ServeError> {
+fn listen(config: &Config, role: Role, state: &Arc<AppState>) -> Result<Bound, ServeError> {
     let endpoint = Endpoint::new(
         Arc::clone(state),
         config.mcp.clone(),
@@ -130,7 +168,14 @@ fn listen(config: &Config, state: &Arc<AppState>) -> Result<Bound, ServeError> {
     let (endpoint, state) = (Data::new(endpoint), Data::from(Arc::clone(state)));
     let routes = move |app: &mut actix_web::web::ServiceConfig| {
         app.app_data(state.clone());
-        app.configure(Endpoint::routes(endpoint.clone())).configure(api::routes);
+        match role {
+            Role::Server => {
+                app.configure(Endpoint::routes(endpoint.clone())).configure(api::routes);
+            }
+            Role::Worker => {
+                app.configure(api::worker_routes);
+            }
+        }
     };
     http::bind(&config.http, routes).map_err(|source| ServeError::Listen {
         address: std::net::SocketAddr::new(config.http.bind, config.http.port).to_string(),

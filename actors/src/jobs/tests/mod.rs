@@ -4,6 +4,7 @@ mod contract;
 mod model;
 mod redis;
 mod sqlite;
+mod working;
 
 use std::sync::Arc;
 
