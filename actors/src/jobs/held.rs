@@ -33,10 +33,13 @@ pub(super) enum Stop {
     Retire,
 }
 
+/// A job in hand: proof of the claim, and the way to tell its run to stop.
+type InHand = (Grip, watch::Sender<Option<Stop>>);
+
 /// Jobs in hand.
 #[derive(Default)]
 pub(super) struct Held {
-    jobs: Mutex<HashMap<JobId, (Grip, watch::Sender<Option<Stop>>)>>,
+    jobs: Mutex<HashMap<JobId, InHand>>,
 }
 
 impl Held {
@@ -75,7 +78,7 @@ impl Held {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, (Grip, watch::Sender<Option<Stop>>)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<JobId, InHand>> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -121,7 +121,7 @@ pub(super) async fn scheduling(shared: Arc<Shared>) {
             continue;
         }
         // A revocation of one token is forgotten when the token expires: look often enough.
-        if rounds % 20 == 0
+        if rounds.is_multiple_of(20)
             && let Err(error) = switch_off(&shared).await
         {
             complain("schedules could not be looked at", &error);

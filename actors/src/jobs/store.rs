@@ -229,6 +229,9 @@ pub enum Signal {
 
 type Answer<'a, T> = BoxFuture<'a, Result<T, JobsError>>;
 
+/// A job and its result, sealed.
+pub type Found = (Job, Option<Vec<u8>>);
+
 /// A durable queue.
 pub trait JobStore: Send + Sync + 'static {
     /// What other nodes tell; `None` when there are none.
@@ -273,7 +276,7 @@ pub trait JobStore: Send + Sync + 'static {
     fn purge(&self, now: Millis, limit: usize) -> Answer<'_, usize>;
 
     /// A job with its sealed result.
-    fn get(&self, id: JobId) -> Answer<'_, Option<(Job, Option<Vec<u8>>)>>;
+    fn get(&self, id: JobId) -> Answer<'_, Option<Found>>;
 
     /// A page of jobs.
     fn list(&self, filter: JobFilter) -> Answer<'_, JobPage>;

@@ -8,6 +8,7 @@
 //! Called by the handle and the workers. What Redis acknowledges is as durable as Redis is configured to
 //! be: see docs/jobs.md.
 
+mod encode;
 mod record;
 mod scripts;
 
@@ -18,19 +19,20 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{BoxStream, StreamExt, unfold};
 
+use self::encode::{Args, bytes, end_args, job_args, schedule};
 use self::record::{FIELDS, Field};
 use super::error::JobsError;
 use super::job::{Job, JobFault, Millis, State};
 use super::schedule::Schedule;
 use super::store::{
-    Begun, CancelOutcome, Claimed, Claims, Depths, End, Enqueued, Finish, Grip, Hold, JobFilter,
-    JobPage, JobStore, LaneDepth, NewJob, Rules, Signal,
+    Begun, CancelOutcome, Claimed, Claims, Depths, End, Enqueued, Finish, Found, Grip, Hold,
+    JobFilter, JobPage, JobStore, LaneDepth, NewJob, Rules, Signal,
 };
 use super::transition::LOST;
 use crate::deadline::Deadline;
 use crate::ids::{CallerId, JobId, ScheduleId};
 use crate::redis::redis::{FromRedisValue, Pipeline};
-use crate::redis::{Notice, RedisClient, RedisError, Script};
+use crate::redis::{Notice, RedisClient, Script};
 
 /// Longest wait for one step.
 const STEP_MAX: Duration = Duration::from_secs(5);
@@ -38,7 +40,6 @@ const STEP_MAX: Duration = Duration::from_secs(5);
 const SCAN_PAGES_MAX: usize = 20;
 
 type Answer<'a, T> = BoxFuture<'a, Result<T, JobsError>>;
-type Args = Vec<Vec<u8>>;
 
 /// The store; a clone shares its client.
 #[derive(Clone, Debug)]
@@ -75,31 +76,6 @@ impl RedisJobs {
 
     fn name(&self, part: &str) -> String {
         format!("{}:{part}", self.base)
-    }
-
-    fn job_args(&self, job: &NewJob) -> Result<Args, JobsError> {
-        let spec = &job.spec;
-        let (key, fingerprint) = match &spec.dedupe {
-            Some(dedupe) => (dedupe.key.clone(), dedupe.fingerprint.clone()),
-            None => (String::new(), String::new()),
-        };
-        Ok(vec![
-            bytes(spec.id),
-            bytes(&spec.identity.caller),
-            bytes(spec.lane.as_str()),
-            bytes(job.run_at),
-            bytes(spec.created_at),
-            bytes(u8::from(spec.idempotent)),
-            bytes(spec.max_attempts),
-            bytes(spec.result_ttl_ms),
-            serde_json::to_vec(spec).map_err(JobsError::corrupt)?,
-            job.payload.clone(),
-            key.into_bytes(),
-            fingerprint.into_bytes(),
-            bytes(self.rules.per_caller_max),
-            bytes(self.rules.total_max),
-            bytes(self.rules.events_max),
-        ])
     }
 
     fn refused(&self, what: &str) -> JobsError {
@@ -140,69 +116,6 @@ impl RedisJobs {
     }
 }
 
-fn bytes(value: impl ToString) -> Vec<u8> {
-    value.to_string().into_bytes()
-}
-
-fn text(field: Field) -> Result<String, JobsError> {
-    String::from_utf8(field.unwrap_or_default()).map_err(JobsError::corrupt)
-}
-
-/// next, last, body, payload.
-fn schedule(row: Vec<Field>) -> Result<(Schedule, Vec<u8>), JobsError> {
-    let missing = || JobsError::corrupt(std::io::Error::other("a schedule is incomplete"));
-    let [next, last, body, payload] = <[Field; 4]>::try_from(row).map_err(|_| missing())?;
-    let mut schedule: Schedule =
-        serde_json::from_slice(&body.ok_or_else(missing)?).map_err(JobsError::corrupt)?;
-    schedule.next_at = text(next)?.parse().map_err(|_| missing())?;
-    schedule.last_at = text(last)?.parse().ok();
-    Ok((schedule, payload.unwrap_or_default()))
-}
-
-/// State, kind, run_at, fault, flags and dead reason of an end, as `finish.lua` takes them.
-fn end_args(end: &End, now: Millis) -> Result<[Vec<u8>; 6], JobsError> {
-    let json = |fault: &JobFault| serde_json::to_vec(fault).map_err(JobsError::corrupt);
-    let none = Vec::new;
-    let over = |state: State, fault: Vec<u8>, flags: &str, dead: &str| {
-        [bytes(state), none(), none(), fault, bytes(flags), bytes(dead)]
-    };
-    let again = |kind: &str, at: Millis, fault: Vec<u8>, flags: &str| {
-        [bytes(State::Queued), bytes(kind), bytes(at), fault, bytes(flags), none()]
-    };
-    Ok(match end {
-        End::Completed { is_error } => {
-            over(State::Completed, none(), if *is_error { "e" } else { "" }, "")
-        }
-        End::Failed { fault, dead } => {
-            over(State::Failed, json(fault)?, "", dead.map_or("", |dead| dead.as_str()))
-        }
-        End::Forbidden { fault } => over(State::Forbidden, json(fault)?, "", ""),
-        End::Unknown { fault } => {
-            over(State::OutcomeUnknown, json(fault)?, "", State::OutcomeUnknown.as_str())
-        }
-        End::Cancelled => over(State::Cancelled, bytes("-"), "", ""),
-        End::Retry { fault, at } => again("retry", *at, json(fault)?, ""),
-        End::Postponed { fault, at } => again("postponed", *at, json(fault)?, "u"),
-        End::Released => again("returned", now, bytes("-"), ""),
-    })
-}
-
-impl From<RedisError> for JobsError {
-    fn from(error: RedisError) -> Self {
-        use crate::fault::{Classify, Retry};
-        match error {
-            RedisError::Unknown(_) | RedisError::Deadline => Self::Unanswered,
-            RedisError::Options(_) | RedisError::Command(_) | RedisError::Reply(_) => {
-                Self::corrupt(error)
-            }
-            _ => match error.retry() {
-                Retry::After(retry_after) => Self::Away { retry_after },
-                _ => Self::Away { retry_after: Duration::from_secs(1) },
-            },
-        }
-    }
-}
-
 impl JobStore for RedisJobs {
     fn signals(&self) -> Option<BoxStream<'static, Signal>> {
         let (wake, cancel) = (self.name("wake"), self.name("cancel"));
@@ -229,7 +142,7 @@ impl JobStore for RedisJobs {
 
     fn enqueue(&self, job: NewJob) -> Answer<'_, Enqueued> {
         async move {
-            let args = self.job_args(&job)?;
+            let args = job_args(&job, &self.rules)?;
             let (what, id): (String, String) = self.run(&scripts::ENQUEUE, true, args).await?;
             match what.as_str() {
                 "new" => Ok(Enqueued::New(job.spec.id)),
@@ -377,7 +290,7 @@ impl JobStore for RedisJobs {
         self.run(&scripts::PURGE, true, vec![bytes(now), bytes(limit)])
     }
 
-    fn get(&self, id: JobId) -> Answer<'_, Option<(Job, Option<Vec<u8>>)>> {
+    fn get(&self, id: JobId) -> Answer<'_, Option<Found>> {
         async move {
             let mut names: Vec<String> = FIELDS.iter().map(|&name| name.to_owned()).collect();
             names.extend((0..self.rules.events_max.max(1)).map(|slot| format!("ev:{slot}")));
@@ -530,7 +443,7 @@ impl JobStore for RedisJobs {
             let mut args =
                 vec![bytes(id), bytes(tick), bytes(next), bytes(u8::from(job.is_some()))];
             if let Some(job) = &job {
-                args.extend(self.job_args(job)?);
+                args.extend(job_args(job, &self.rules)?);
             }
             let what: String = self.run(&scripts::FIRE, true, args).await?;
             match what.as_str() {

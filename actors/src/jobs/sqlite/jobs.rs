@@ -8,8 +8,8 @@ use crate::ids::JobId;
 use crate::jobs::error::JobsError;
 use crate::jobs::job::{Job, Lane, Millis, State};
 use crate::jobs::store::{
-    Claimed, Claims, Depths, End, Enqueued, Finish, Grip, JobFilter, JobPage, LaneDepth, NewJob,
-    Rules,
+    Claimed, Claims, Depths, End, Enqueued, Finish, Found, Grip, JobFilter, JobPage, LaneDepth,
+    NewJob, Rules,
 };
 
 fn state_number(state: State) -> i64 {
@@ -254,10 +254,7 @@ pub(super) fn purge(
     Ok(gone)
 }
 
-pub(super) fn get(
-    connection: &Connection,
-    id: JobId,
-) -> Result<Option<(Job, Option<Vec<u8>>)>, JobsError> {
+pub(super) fn get(connection: &Connection, id: JobId) -> Result<Option<Found>, JobsError> {
     let found = connection
         .prepare_cached("SELECT spec, status, result FROM job WHERE id = ?1")?
         .query_row([id.as_uuid().as_bytes()], |row| Ok((read(row), row.get(2)?)))

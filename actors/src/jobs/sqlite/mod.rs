@@ -20,7 +20,7 @@ use super::error::JobsError;
 use super::job::{Job, Millis};
 use super::schedule::Schedule;
 use super::store::{
-    Begun, CancelOutcome, Claims, Depths, Enqueued, Finish, Grip, Hold, JobFilter, JobPage,
+    Begun, CancelOutcome, Claims, Depths, Enqueued, Finish, Found, Grip, Hold, JobFilter, JobPage,
     JobStore, NewJob, Rules,
 };
 use crate::ids::{CallerId, JobId, ScheduleId};
@@ -128,7 +128,7 @@ impl JobStore for SqliteJobs {
         self.run(move |connection, _| jobs::purge(connection, now, limit))
     }
 
-    fn get(&self, id: JobId) -> Answer<'_, Option<(Job, Option<Vec<u8>>)>> {
+    fn get(&self, id: JobId) -> Answer<'_, Option<Found>> {
         self.run(move |connection, _| jobs::get(connection, id))
     }
 
