@@ -11,7 +11,7 @@ mkdir -p "$cache"
 
 # Pinned, so that two machines lint and test alike.
 ruff=ruff==0.17.6 pytest=pytest==9.2.0 oxlint=oxlint@1.94.0
-client_python=mcp==2.3.0 client_node=@modelcontextprotocol/sdk@1.32.2
+client_python=mcp==2.3.0 client_node=@modelcontextprotocol/sdk@1.32.2 moto='moto[server]==5.2.5'
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 need() { # need COMMAND DEBIAN-PACKAGE WHY
@@ -64,3 +64,5 @@ need haproxy haproxy "stands before several nodes in the tests" || exit 1
 need java default-jdk-headless "runs Neo4j for the tests" || exit 1
 need mvn maven "fetches Neo4j for the tests" || exit 1
 tests/kit/servers/neo4j.sh fetch || { say "missing: Neo4j (Maven could not fetch its jars)"; exit 1; }
+s3_server() { python3 -m venv "$cache/moto" && "$cache/moto/bin/pip" install --quiet "$moto"; }
+once "moto-5.2.5" s3_server || { say "missing: $moto (pip could not install it)"; exit 1; }

@@ -1,6 +1,7 @@
 //! What every request works on: the engine's handles and the face's own decisions. No business state.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -42,6 +43,7 @@ pub struct AppState {
     /// Counters and histograms of tools.
     pub metrics: Instruments,
     call_max: Duration,
+    data_dir: PathBuf,
     token_ttl_seconds_max: u64,
     all_tools: ToolList,
     /// Tool lists by role set: they change only with the policy.
@@ -99,6 +101,7 @@ impl AppState {
             artifacts,
             metrics,
             call_max: Duration::from_secs(config.http.request_timeout_seconds),
+            data_dir: config.data_dir.clone(),
             token_ttl_seconds_max: config.auth.token_ttl_seconds_max,
             lists: Mutex::new(HashMap::new()),
         })
@@ -143,6 +146,11 @@ impl AppState {
     /// The deadline of a call that begins now.
     pub fn call_deadline(&self) -> Deadline {
         Deadline::after(self.call_max)
+    }
+
+    /// Where state is kept.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
     }
 
     /// `auth.token_ttl_seconds_max`: no token that is accepted lives longer.

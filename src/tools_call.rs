@@ -39,11 +39,11 @@ pub async fn tools_call(
     let Some(tool) = state.registry.get(name) else {
         let unknown = ApiError::new(Code::UnknownTool, format!("unknown tool: {}", clip(name)));
         // Each guess costs an event in the audit, so guesses have a rate as well.
-        let refusal = state.admission.admit_own(caller).err().unwrap_or(unknown);
+        let refusal = state.admission.admit_own(caller).await.err().unwrap_or(unknown);
         return Err(record.refused(refusal, deadline).await);
     };
     let descriptor = tool.descriptor();
-    let permit = match state.admission.admit(caller, descriptor, record.call_id()) {
+    let permit = match state.admission.admit(caller, descriptor, record.call_id()).await {
         Ok(permit) => permit,
         Err(refusal) => return Err(record.refused(refusal, deadline).await),
     };

@@ -6,6 +6,8 @@
 mod app;
 #[path = "it/audit.rs"]
 mod audit;
+#[path = "it/backup.rs"]
+mod backup;
 #[path = "it/cell.rs"]
 mod cell;
 #[path = "it/cli.rs"]

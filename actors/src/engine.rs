@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crate::audit::{AuditError, AuditHandle, AuditKey, AuditOptions};
 use crate::authorization::{AuthorizationError, AuthorizationHandle, AuthorizationOptions, Policy};
-use crate::cache::{CacheHandle, CacheOptions};
+use crate::cache::{CacheHandle, CacheOptions, Sharing};
 use crate::deadline::Deadline;
 use crate::execution::{ExecutionError, ExecutionHandle, ExecutionOptions};
 use crate::graph::{GraphError, GraphHandle, GraphOptions};
@@ -153,7 +153,11 @@ impl Engine {
             options.authorization,
         )
         .await?;
-        let cache = CacheHandle::start(&root, options.cache).await?;
+        let cache = {
+            // The embedded graph is each node's own.
+            let sharing = redis.clone().map(|redis| Sharing { redis, graph: false });
+            CacheHandle::start(&root, options.cache, sharing).await?
+        };
         let graph = GraphHandle::start(&root, &data.join(GRAPH_FILE), options.graph).await?;
         let sessions = SessionsHandle::start(&root, options.sessions).await?;
         let execution = ExecutionHandle::start(&root, options.cell).await?;

@@ -5,6 +5,7 @@
 
 pub mod audit;
 pub mod authorization;
+pub mod backup;
 mod bounds;
 pub mod cache;
 pub mod deadline;
@@ -12,11 +13,14 @@ pub mod engine;
 pub mod execution;
 pub mod fault;
 pub mod graph;
+pub mod idempotency;
 pub mod ids;
 pub mod jobs;
+pub mod neo4j;
 pub mod redis;
 pub mod resilience;
 pub mod sessions;
+pub mod shipping;
 pub mod supervision;
 #[cfg(test)]
 mod testing;

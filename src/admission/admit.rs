@@ -1,7 +1,8 @@
 //! May this caller run this tool now? Permission, then rate, then places; then a [`Permit`].
 //!
 //! Called by `tools_call` for every call and by the administrative routes. Decides from the policy in
-//! memory, without a hop. Refuses by default: what no role of the caller grants is forbidden.
+//! memory, without a hop; where the nodes share a Redis they count together, in one round trip, and each
+//! for itself while it is away. Refuses by default: what no role of the caller grants is forbidden.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -9,10 +10,12 @@ use std::time::Duration;
 use governor::clock::{Clock, DefaultClock};
 use ultimate_mcp_actors::authorization::{AuthorizationHandle, Limits, Permission, Policy};
 use ultimate_mcp_actors::ids::CallId;
+use ultimate_mcp_actors::redis::RedisClient;
 
 use super::permit::{AdminPermit, Permit, RunCaps};
 use super::rate::{Limited, Rates};
 use super::running::Running;
+use super::shared::{SharedRates, Taken};
 use crate::auth::Caller;
 use crate::config::AdmissionOptions;
 use crate::error::{ApiError, Code};
@@ -53,6 +56,8 @@ pub struct Admission<P = AuthorizationHandle, C: Clock = DefaultClock> {
     policy: P,
     options: AdmissionOptions,
     rates: Rates<C>,
+    /// What all nodes count together.
+    shared: Option<SharedRates>,
     running: Running,
 }
 
@@ -67,7 +72,13 @@ impl<P: PolicySource, C: Clock + Clone> Admission<P, C> {
     /// By this policy and a clock of the caller's.
     pub fn with_clock(policy: P, options: AdmissionOptions, clock: C) -> Self {
         let rates = Rates::new(options.keys_max, clock);
-        Self { policy, options, rates, running: Running::default() }
+        Self { policy, options, rates, shared: None, running: Running::default() }
+    }
+
+    /// Counts together with all nodes that use this Redis.
+    pub fn shared_in(mut self, redis: Option<RedisClient>) -> Self {
+        self.shared = redis.map(SharedRates::new);
+        self
     }
 
     /// Admits one call of a tool.
@@ -75,14 +86,14 @@ impl<P: PolicySource, C: Clock + Clone> Admission<P, C> {
     /// # Errors
     /// [`Code::Forbidden`] with the permission missing in `scopes`, [`Code::RateLimited`] with the
     /// time to wait, [`Code::Overloaded`] when more callers are active than can be counted.
-    pub fn admit(
+    pub async fn admit(
         &self,
         caller: &Caller,
         tool: &ToolDescriptor,
         call_id: CallId,
     ) -> Result<Permit, ApiError> {
         let limits = self.granted(caller, tool.permission, tool.name)?;
-        self.within_rates(caller, tool.name, &limits)?;
+        self.within_rates(caller, tool.name, &limits).await?;
         let max = self.options.running_per_caller_max;
         let Some(slot) = self.running.enter(caller.id(), max) else {
             let message =
@@ -97,9 +108,9 @@ impl<P: PolicySource, C: Clock + Clone> Admission<P, C> {
     ///
     /// # Errors
     /// As [`Admission::admit`].
-    pub fn admit_admin(&self, caller: &Caller) -> Result<AdminPermit, ApiError> {
+    pub async fn admit_admin(&self, caller: &Caller) -> Result<AdminPermit, ApiError> {
         let limits = self.granted(caller, Permission::SystemAdmin.as_str(), ADMINISTRATION)?;
-        self.within_rates(caller, ADMINISTRATION, &limits)?;
+        self.within_rates(caller, ADMINISTRATION, &limits).await?;
         Ok(AdminPermit { caller: caller.clone() })
     }
 
@@ -108,12 +119,12 @@ impl<P: PolicySource, C: Clock + Clone> Admission<P, C> {
     ///
     /// # Errors
     /// As [`Admission::admit`], but for the permission.
-    pub fn admit_own(&self, caller: &Caller) -> Result<(), ApiError> {
+    pub async fn admit_own(&self, caller: &Caller) -> Result<(), ApiError> {
         let mut limits = self.policy.policy(|policy| policy.limits(caller.roles()));
         if limits.calls_per_minute == 0 {
             limits.calls_per_minute = OWN_PER_MINUTE_WITHOUT_ROLES;
         }
-        self.within_rates(caller, OWN, &limits)
+        self.within_rates(caller, OWN, &limits).await
     }
 
     /// Whether a role of the caller grants the permission; for lists of what a caller may do, so no
@@ -165,8 +176,9 @@ impl<P: PolicySource, C: Clock + Clone> Admission<P, C> {
         })
     }
 
-    /// Takes one call out of the caller's bucket for everything, then of the one for this tool.
-    fn within_rates(
+    /// Takes one call out of the caller's bucket for everything, then of the one for this tool. Without
+    /// a Redis this never waits.
+    async fn within_rates(
         &self,
         caller: &Caller,
         tool: &'static str,
@@ -174,25 +186,39 @@ impl<P: PolicySource, C: Clock + Clone> Admission<P, C> {
     ) -> Result<(), ApiError> {
         let for_tool = limits.calls_per_minute_for(tool);
         let for_all = limits.calls_per_minute.saturating_mul(self.options.total_factor);
-        for (name, per_minute) in [("", for_all.max(for_tool)), (tool, for_tool)] {
-            let Some(rate) = NonZeroU32::new(per_minute) else {
-                let message = format!("your roles allow no calls of `{tool}` at all");
-                return Err(ApiError::new(Code::Forbidden, message));
+        let rates = NonZeroU32::new(for_all.max(for_tool)).zip(NonZeroU32::new(for_tool));
+        let Some((for_all, for_tool)) = rates else {
+            let message = format!("your roles allow no calls of `{tool}` at all");
+            return Err(ApiError::new(Code::Forbidden, message));
+        };
+        if let Some(shared) = &self.shared
+            && let Some(taken) = shared.take(caller.id(), tool, (for_all, for_tool)).await
+        {
+            return match taken {
+                Taken::Both => Ok(()),
+                Taken::NotOfAll(wait) => Err(used_up(for_all, "", Limited::Until(wait))),
+                Taken::NotOfTool(wait) => Err(used_up(for_tool, tool, Limited::Until(wait))),
             };
-            match self.rates.take(caller.id(), name, rate) {
-                Ok(()) => {}
-                Err(Limited::Until(wait)) => {
-                    let what = if name.is_empty() { "all tools together" } else { tool };
-                    let message = format!("{rate} calls per minute to {what} are used up");
-                    return Err(ApiError::new(Code::RateLimited, message).retry_after(wait));
-                }
-                Err(Limited::Full) => {
-                    let message = "more callers are active than this server counts; try again";
-                    return Err(ApiError::new(Code::Overloaded, message).retry_after(BUSY_RETRY));
-                }
-            }
+        }
+        for (name, rate) in [("", for_all), (tool, for_tool)] {
+            let taken = self.rates.take(caller.id(), name, rate);
+            taken.map_err(|limited| used_up(rate, name, limited))?;
         }
         Ok(())
+    }
+}
+
+fn used_up(rate: NonZeroU32, tool: &str, limited: Limited) -> ApiError {
+    match limited {
+        Limited::Until(wait) => {
+            let what = if tool.is_empty() { "all tools together" } else { tool };
+            let message = format!("{rate} calls per minute to {what} are used up");
+            ApiError::new(Code::RateLimited, message).retry_after(wait)
+        }
+        Limited::Full => {
+            let message = "more callers are active than this server counts; try again";
+            ApiError::new(Code::Overloaded, message).retry_after(BUSY_RETRY)
+        }
     }
 }
 

@@ -6,6 +6,7 @@ mod admit;
 mod permit;
 mod rate;
 mod running;
+mod shared;
 #[cfg(test)]
 mod tests;
 

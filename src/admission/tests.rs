@@ -1,8 +1,10 @@
 //! What admission promises.
 
+use std::future::Future;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use governor::clock::FakeRelativeClock;
 use proptest::prelude::*;
 use serde_json::json;
@@ -51,6 +53,11 @@ fn tool(name: &'static str, permission: &'static str) -> ToolDescriptor {
     }
 }
 
+/// Without a Redis no admission waits.
+fn now<T>(admission: impl Future<Output = T>) -> T {
+    admission.now_or_never().expect("it waited")
+}
+
 fn ada(roles: &[&str]) -> Caller {
     Caller::for_tests("ada").with_roles(roles)
 }
@@ -63,9 +70,9 @@ fn code(result: Result<Permit, ApiError>) -> Option<Code> {
 fn a_permit_carries_the_limits_of_the_roles() {
     let (admission, _) = admission(default_policy());
     let call = CallId::new();
-    let permit = admission
-        .admit(&ada(&["developer"]), &tool("execute_code", "tools:execute"), call)
-        .unwrap();
+    let permit =
+        now(admission.admit(&ada(&["developer"]), &tool("execute_code", "tools:execute"), call))
+            .unwrap();
     assert_eq!((permit.tool(), permit.call_id()), ("execute_code", call));
     assert_eq!(permit.caller().id().as_str(), "ada");
     let caps = permit.caps();
@@ -76,18 +83,21 @@ fn a_permit_carries_the_limits_of_the_roles() {
 fn a_missing_permission_is_named_so_that_the_client_can_ask_for_it() {
     let (admission, _) = admission(default_policy());
     let execute = tool("execute_code", "tools:execute");
-    let error = admission.admit(&ada(&["viewer"]), &execute, CallId::new()).unwrap_err();
+    let error = now(admission.admit(&ada(&["viewer"]), &execute, CallId::new())).unwrap_err();
     assert_eq!((error.code, error.scopes), (Code::Forbidden, vec!["tools:execute".to_owned()]));
     assert!(error.public.contains("viewer") && error.public.contains("execute_code"));
     for roles in [&[][..], &["root"], &["Developer"], &["developer "]] {
         assert_eq!(
-            code(admission.admit(&ada(roles), &execute, CallId::new())),
+            code(now(admission.admit(&ada(roles), &execute, CallId::new()))),
             Some(Code::Forbidden)
         );
     }
     // A tool that names a permission nobody defined is not for anybody.
     let odd = tool("odd", "tools:fly");
-    assert_eq!(code(admission.admit(&ada(&["admin"]), &odd, CallId::new())), Some(Code::Forbidden));
+    assert_eq!(
+        code(now(admission.admit(&ada(&["admin"]), &odd, CallId::new()))),
+        Some(Code::Forbidden)
+    );
 }
 
 #[test]
@@ -95,7 +105,7 @@ fn too_many_calls_are_refused_until_the_limiter_says() {
     let (admission, clock) = admission(default_policy());
     let run = || {
         let tool = tool("execute_code", "tools:execute");
-        admission.admit(&ada(&["developer"]), &tool, CallId::new())
+        now(admission.admit(&ada(&["developer"]), &tool, CallId::new()))
     };
     for n in 0..300 {
         assert!(run().is_ok(), "call {n}");
@@ -111,7 +121,7 @@ fn too_many_calls_are_refused_until_the_limiter_says() {
     // Others are not concerned.
     let bob = Caller::for_tests("bob").with_roles(&["developer"]);
     let tool = tool("execute_code", "tools:execute");
-    assert!(admission.admit(&bob, &tool, CallId::new()).is_ok());
+    assert!(now(admission.admit(&bob, &tool, CallId::new())).is_ok());
 }
 
 #[test]
@@ -122,8 +132,9 @@ fn limits_per_tool_do_not_add_up_without_end() {
     for name in names {
         for _ in 0..600 {
             let tool = tool(name, "tools:read");
-            admitted +=
-                usize::from(admission.admit(&ada(&["developer"]), &tool, CallId::new()).is_ok());
+            admitted += usize::from(
+                now(admission.admit(&ada(&["developer"]), &tool, CallId::new())).is_ok(),
+            );
         }
     }
     assert_eq!(admitted, 600 * options().total_factor as usize);
@@ -133,7 +144,7 @@ fn limits_per_tool_do_not_add_up_without_end() {
 fn one_caller_runs_only_so_many_calls_at_once() {
     let (admission, _) = admission(default_policy());
     let tool = tool("lint_code", "tools:lint");
-    let run = || admission.admit(&ada(&["viewer"]), &tool, CallId::new());
+    let run = || now(admission.admit(&ada(&["viewer"]), &tool, CallId::new()));
     let mut permits: Vec<Permit> =
         (0..options().running_per_caller_max).map(|_| run().unwrap()).collect();
     let error = run().unwrap_err();
@@ -151,7 +162,7 @@ fn a_rate_of_zero_forbids() {
     let (admission, _) = admission(policy);
     let lint = tool("lint_code", "tools:lint");
     assert_eq!(
-        code(admission.admit(&ada(&["viewer"]), &lint, CallId::new())),
+        code(now(admission.admit(&ada(&["viewer"]), &lint, CallId::new()))),
         Some(Code::Forbidden)
     );
 }
@@ -164,14 +175,14 @@ fn administration_is_for_those_with_system_admin_and_gives_nobody_more_than_they
     clerk.permissions = [Permission::SystemAdmin, Permission::ToolsRead].into_iter().collect();
     policy.roles.insert("clerk".to_owned(), clerk);
     let (admission, _) = admission(policy);
-    let error = admission.admit_admin(&ada(&["developer"])).unwrap_err();
+    let error = now(admission.admit_admin(&ada(&["developer"]))).unwrap_err();
     assert_eq!((error.code, error.scopes), (Code::Forbidden, vec!["system:admin".to_owned()]));
 
-    let admin = admission.admit_admin(&ada(&["admin"])).unwrap();
+    let admin = now(admission.admit_admin(&ada(&["admin"]))).unwrap();
     admission.admit_permission(&ada(&["viewer"]), "tools:read").unwrap();
     assert!(admission.admit_permission(&ada(&["viewer"]), "tools:execute").is_err());
     admission.may_grant(&admin, &["admin".to_owned(), "viewer".to_owned()]).unwrap();
-    let clerk = admission.admit_admin(&ada(&["clerk"])).unwrap();
+    let clerk = now(admission.admit_admin(&ada(&["clerk"]))).unwrap();
     admission.may_grant(&clerk, &["clerk".to_owned()]).unwrap();
     let error = admission.may_grant(&clerk, &["viewer".to_owned()]).unwrap_err();
     assert_eq!(error.code, Code::Forbidden);
@@ -201,7 +212,7 @@ proptest! {
         let expected = held.iter().filter_map(|&h| grants.get(h)).any(|g| g.contains(&wanted));
         let (admission, _) = admission(policy);
         let tool = tool("t", Permission::ALL[wanted].as_str());
-        let result = admission.admit(&ada(&names), &tool, CallId::new());
+        let result = now(admission.admit(&ada(&names), &tool, CallId::new()));
         prop_assert_eq!(result.is_ok(), expected);
         if let Err(error) = result {
             prop_assert_eq!(error.code, Code::Forbidden);

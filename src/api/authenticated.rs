@@ -111,7 +111,7 @@ impl Authenticated {
     /// # Errors
     /// Missing permission, or too many operations a minute.
     pub async fn require_admin(&self, action: &'static str) -> Result<AdminPermit, ApiError> {
-        match self.state.admission.admit_admin(&self.caller) {
+        match self.state.admission.admit_admin(&self.caller).await {
             Ok(permit) => Ok(permit),
             Err(refusal) => Err(self.refused(action, refusal).await),
         }
@@ -122,7 +122,7 @@ impl Authenticated {
     /// # Errors
     /// Too many requests a minute.
     pub async fn require_rate(&self, action: &'static str) -> Result<(), ApiError> {
-        match self.state.admission.admit_own(&self.caller) {
+        match self.state.admission.admit_own(&self.caller).await {
             Ok(()) => Ok(()),
             Err(refusal) => Err(self.refused(action, refusal).await),
         }

@@ -8,6 +8,7 @@ mod audit;
 mod authenticated;
 mod body;
 mod dead_letters;
+mod graph;
 mod health;
 mod job_events;
 mod jobs;
@@ -17,6 +18,7 @@ mod schedules;
 mod supervision;
 mod tokens;
 mod tools;
+mod users;
 
 use actix_web::web::{self, ServiceConfig};
 
@@ -24,6 +26,7 @@ use crate::http::method_not_allowed;
 
 pub use authenticated::Authenticated;
 pub use body::JsonBody;
+pub use graph::REPORT_HEADER as GRAPH_REPORT_HEADER;
 
 /// Most bytes of a path segment that names something (a user, a tool, an artifact).
 const NAME_BYTES_MAX: usize = ultimate_mcp_actors::ids::ID_BYTES_MAX;
@@ -47,7 +50,11 @@ pub fn routes(config: &mut ServiceConfig) {
                 .route(web::post().to(roles::assign))
                 .route(web::delete().to(roles::remove)),
         )
+        .service(
+            resource("/api/v1/users/{user_id}", "DELETE").route(web::delete().to(users::erase)),
+        )
         .service(resource("/api/v1/audit", "GET").route(web::get().to(audit::query)))
+        .service(resource("/api/v1/graph/export", "GET").route(web::get().to(graph::export)))
         .service(resource("/api/v1/auth/token", "POST").route(web::post().to(tokens::create)))
         .service(resource("/api/v1/auth/refresh", "POST").route(web::post().to(tokens::refresh)))
         .service(resource("/api/v1/auth/revoke", "POST").route(web::post().to(tokens::revoke)))

@@ -101,10 +101,17 @@ pub const ROUTES: &[Route] = &[
         body: &[("role", "string", true)],
         ..route("DELETE", ROLES, "Removes a role; idempotent.", ADMIN)
     },
+    route(
+        "DELETE",
+        "/api/v1/users/{user_id}",
+        "Erases a person from roles, artifacts and the audit; events stay and still verify.",
+        ADMIN,
+    ),
     Route {
         query: AUDIT_QUERY,
         ..route("GET", "/api/v1/audit", "The audit trail, newest first.", ADMIN)
     },
+    route("GET", "/api/v1/graph/export", "The whole graph as JSON Lines.", ADMIN),
     Route {
         body: &[
             ("sub", "string", true),

@@ -91,7 +91,11 @@ fn answer(auth: &Authenticated, user: &CallerId) -> Result<HttpResponse, ApiErro
     Ok(HttpResponse::Ok().json(json!({ "user_id": user, "roles": roles })))
 }
 
-fn user_id(text: &str) -> Result<CallerId, ApiError> {
+/// The user of the path.
+///
+/// # Errors
+/// Not a user id.
+pub(super) fn user_id(text: &str) -> Result<CallerId, ApiError> {
     CallerId::parse(text).map_err(|error| {
         ApiError::invalid_arguments(vec![Problem {
             path: "user_id".into(),

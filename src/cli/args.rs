@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand};
 
 use super::{Exit, Failure};
@@ -95,12 +96,76 @@ pub enum Command {
         #[allow(missing_docs, reason = "documented at Common")]
         common: Common,
     },
+    /// Back up the whole instance, sealed, to a folder or an S3 bucket; also beside a running server
+    Backup(BackupArgs),
+    /// Restore a backup into a new data directory
+    Restore(RestoreArgs),
     /// Move the knowledge graph, while the server is stopped
     Graph {
         #[command(subcommand)]
         #[allow(missing_docs, reason = "documented at GraphCommand")]
         command: GraphCommand,
     },
+}
+
+/// `backup`
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// Folder or s3://BUCKET/PREFIX [default: backup.target]
+    #[arg(long, value_name = "TARGET")]
+    pub to: Option<String>,
+
+    /// File with the key that seals backups [default: backup.key_file]
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+
+    /// Only the audit's events since the last backup: cheap enough for every few minutes
+    #[arg(long, conflicts_with_all = ["list", "verify", "new_key"])]
+    pub audit_only: bool,
+
+    /// List the complete backups: instance and id
+    #[arg(long, conflicts_with_all = ["verify", "new_key"])]
+    pub list: bool,
+
+    /// Read every backup whole and compare it with its manifest
+    #[arg(long, conflicts_with = "new_key")]
+    pub verify: bool,
+
+    /// Make a key in a new file
+    #[arg(long, value_name = "FILE")]
+    pub new_key: Option<PathBuf>,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at Common")]
+    pub common: Common,
+}
+
+/// `restore`
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// Folder or s3://BUCKET/PREFIX [default: backup.target]
+    #[arg(long, value_name = "TARGET")]
+    pub from: Option<String>,
+
+    /// File with the key the backup was sealed with [default: backup.key_file]
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+
+    /// Which instance, when the target holds several (`backup --list`)
+    #[arg(long, value_name = "INSTANCE")]
+    pub instance: Option<String>,
+
+    /// Which backup [default: the newest, or the newest before --until]
+    #[arg(long, value_name = "ID")]
+    pub id: Option<String>,
+
+    /// Restore the audit up to this moment, e.g. 2026-11-22T18:00:00Z [default: as far as it reaches]
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<DateTime<Utc>>,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at Common")]
+    pub common: Common,
 }
 
 /// `token …`
@@ -158,6 +223,16 @@ pub enum AuditCommand {
         /// to an earlier state
         #[arg(long, value_name = "SEQ:HASH")]
         witness: Option<String>,
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "documented at Common")]
+        common: Common,
+    },
+    /// Erase a person from trail, roles and artifacts while the server is stopped; while it runs, use
+    /// DELETE /api/v1/users/{user_id}
+    Erase {
+        /// Whom: the name under which calls are audited
+        #[arg(long, value_name = "NAME")]
+        user: String,
         #[command(flatten)]
         #[allow(missing_docs, reason = "documented at Common")]
         common: Common,

@@ -5,10 +5,12 @@
 
 mod args;
 mod audit;
+mod backup;
 mod config;
 mod doctor;
 mod failure;
 mod graph;
+mod live;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -21,7 +23,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-pub use args::{AuditCommand, Cli, Command, Common, ConfigCommand, GraphCommand, TokenCommand};
+pub use args::{
+    AuditCommand, BackupArgs, Cli, Command, Common, ConfigCommand, GraphCommand, RestoreArgs,
+    TokenCommand,
+};
 pub use failure::{Exit, Failure};
 
 use crate::config::BASE_TOML;
@@ -67,7 +72,14 @@ pub fn execute(
         Command::Audit { command: AuditCommand::Verify { witness, common } } => {
             audit::verify(&common.load(environment)?.config, witness.as_deref(), out)
         }
+        Command::Audit { command: AuditCommand::Erase { user, common } } => {
+            audit::erase(&common.load(environment)?.config, &user, out)
+        }
         Command::Doctor { common } => doctor::doctor(&common.load(environment)?.config.cell, out),
+        Command::Backup(args) => backup::backup(&args.common.load(environment)?.config, &args, out),
+        Command::Restore(args) => {
+            backup::restore(&args.common.load(environment)?.config, &args, out)
+        }
         Command::Graph { command: GraphCommand::Export { file, common } } => {
             graph::export(&common.load(environment)?.config, &file, out)
         }

@@ -36,7 +36,9 @@ use crate::telemetry::TelemetryOptions;
 pub use docs::{BASE_TOML, KeyDoc, read as read_docs};
 pub use error::{ConfigError, Mistake};
 pub use layers::{ENV_PREFIX, Inputs};
-pub use options::{AdmissionOptions, AuthOptions, KeyAlgorithm, KeyOptions, ToolsOptions};
+pub use options::{
+    AdmissionOptions, AuthOptions, BackupOptions, KeyAlgorithm, KeyOptions, ToolsOptions,
+};
 pub use policy::load_policy;
 pub use rules::KID_BYTES_MAX;
 
@@ -63,6 +65,8 @@ pub struct Config {
     pub graph: GraphOptions,
     /// Tools.
     pub tools: ToolsOptions,
+    /// Backups.
+    pub backup: BackupOptions,
     /// The audit trail.
     pub audit: AuditOptions,
     /// Stored roles and revocations.

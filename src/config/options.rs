@@ -103,6 +103,24 @@ pub struct AdmissionOptions {
     pub running_per_caller_max: usize,
 }
 
+/// Section `backup`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BackupOptions {
+    /// Folder or `s3://BUCKET/PREFIX`.
+    #[serde(deserialize_with = "text_opt")]
+    pub target: Option<String>,
+    /// File with the key.
+    #[serde(deserialize_with = "path_opt")]
+    pub key_file: Option<PathBuf>,
+    /// An S3 service other than Amazon's.
+    #[serde(deserialize_with = "text_opt")]
+    pub s3_endpoint: Option<String>,
+    /// Its region.
+    #[serde(deserialize_with = "text_opt")]
+    pub s3_region: Option<String>,
+}
+
 /// Section `tools`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

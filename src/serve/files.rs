@@ -1,8 +1,8 @@
 //! What the server keeps in its data directory, and the keys in it. Nobody else may read any of it.
 
-use std::fs::DirBuilder;
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use secrecy::ExposeSecret;
@@ -13,6 +13,9 @@ use ultimate_mcp_actors::jobs::{JobsError, JobsOptions, Sealer};
 use crate::auth::key_file::{self, KeyFileError};
 use crate::auth::{KeyError, KeyRing};
 use crate::config::{Config, ConfigError, load_policy};
+
+/// Where a running server says how to reach it, below the data directory; for the command line.
+pub const URL_FILE: &str = "server.url";
 
 /// Why the data directory, a key or the policy cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +74,30 @@ impl DataFiles {
             jobs_sealer: jobs_sealer(&config.jobs, &dir)?,
             dir,
         })
+    }
+}
+
+impl DataFiles {
+    /// Notes down where the server listens, for the owner's eyes only.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn announce(&self, url: &str) -> io::Result<Announcement> {
+        let path = self.dir.join(URL_FILE);
+        let mut options = fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        io::Write::write_all(&mut file, url.as_bytes())?;
+        Ok(Announcement(path))
+    }
+}
+
+/// The note with the server's address; goes with the server.
+pub struct Announcement(PathBuf);
+
+impl Drop for Announcement {
+    fn drop(&mut self) {
+        // A note that stays names a server that does not answer; that is said to whoever tries.
+        let _ = fs::remove_file(&self.0);
     }
 }
 

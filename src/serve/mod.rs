@@ -23,7 +23,7 @@ use crate::mcp::Endpoint;
 use crate::state::AppState;
 use crate::{api, http, telemetry};
 
-pub use files::{DataFiles, FilesError};
+pub use files::{DataFiles, FilesError, URL_FILE};
 
 /// Why the server did not start, or how it failed.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,9 @@ pub enum ServeError {
     /// The command is not for this configuration.
     #[error("{0}")]
     Worker(&'static str),
+    /// Its address cannot be noted down in the data directory.
+    #[error("cannot write to the data directory: {0}")]
+    Announce(std::io::Error),
     /// Signals cannot be waited for.
     #[error("signals cannot be handled: {0}")]
     Signals(std::io::Error),
@@ -121,6 +124,9 @@ async fn run(
     trail.attach(&engine);
     let state = wiring::state(&config, &files, engine.clone(), metrics)?;
     let bound = listen(&config, role, &state)?;
+    let port = bound.addresses.first().map_or(config.http.port, |address| address.port());
+    // Held while the server runs: the command line finds it there.
+    let _announced = files.announce(&config.http.base_url(port)).map_err(ServeError::Announce)?;
     match role {
         Role::Server => banner::print(&config, &files, &state, &bound),
         Role::Worker => banner::print_worker(&config, &files, &bound),

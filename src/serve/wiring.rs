@@ -98,7 +98,8 @@ pub(super) fn state(
     };
     let registry = Registry::standard(parts).map_err(ServeError::Tools)?;
     let authenticator = Authenticator::new(config.auth.clone(), files.keys.clone());
-    let admission = Admission::new(engine.authorization.clone(), config.admission);
+    let admission = Admission::new(engine.authorization.clone(), config.admission)
+        .shared_in(engine.redis.clone());
     let state =
         AppState::new(engine, registry, authenticator, admission, artifacts, instruments, config)
             .map_err(|error| ServeError::Tools(error.to_string()))?;

@@ -280,6 +280,17 @@ impl ArtifactStore {
         }
     }
 
+    /// Drops every artifact of this caller; returns how many there were.
+    pub fn drop_all_of(&self, owner: &CallerId) -> Result<usize, ArtifactError> {
+        let mut index = self.lock();
+        let mut dropped = 0;
+        while let Some(oldest) = index.oldest_of(owner) {
+            self.drop_one(&mut index, oldest)?;
+            dropped += 1;
+        }
+        Ok(dropped)
+    }
+
     /// Drops what expired; returns how many artifacts remain. Also done by every [`Self::put`].
     pub fn sweep(&self) -> Result<usize, ArtifactError> {
         let mut index = self.lock();
@@ -400,6 +411,19 @@ mod tests {
         let error = store.put(&who("ada"), "3", "c", b"12345678901").unwrap_err();
         assert!(matches!(error, ArtifactError::TooLarge { size: 11, allowed: 10 }));
         assert!(store.open(&who("ada"), second.id).is_ok());
+    }
+
+    #[test]
+    fn an_erased_callers_artifacts_are_gone_and_nobody_elses() {
+        let (folder, store) = store(ArtifactOptions::default());
+        let other = store.put(&who("eve"), "0", "x", b"shared").unwrap();
+        for content in [&b"shared"[..], b"own"] {
+            store.put(&who("ada"), "1", "a", content).unwrap();
+        }
+        assert_eq!(store.drop_all_of(&who("ada")).unwrap(), 2);
+        assert_eq!(store.drop_all_of(&who("ada")).unwrap(), 0);
+        assert!(store.open(&who("eve"), other.id).is_ok());
+        assert_eq!(fs::read_dir(folder.path().join("artifacts/blobs")).unwrap().count(), 1);
     }
 
     #[test]

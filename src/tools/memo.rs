@@ -68,7 +68,7 @@ pub async fn remembered(
 }
 
 /// The same error for one more caller; the cause stays with the first, who logs it.
-fn shared(error: &ApiError) -> ApiError {
+pub(super) fn shared(error: &ApiError) -> ApiError {
     ApiError {
         code: error.code,
         public: error.public.clone(),

@@ -16,7 +16,7 @@ use super::documents::Library;
 use super::execute::ExecuteCode;
 use super::generate::worker::{Renderer, Worker};
 use super::generate::{GenerateCode, load_templates};
-use super::graph::{GraphDelete, GraphQuery, GraphUpsert};
+use super::graph::{GraphCache, GraphDelete, GraphQuery, GraphUpsert};
 use super::jobs::{JobCancel, JobResult, JobStatusTool, RunTestsAsync};
 use super::lint::LintCode;
 use super::memo::{CacheMemo, Memo};
@@ -48,6 +48,7 @@ struct Parts {
     renderer: Arc<dyn Renderer>,
     graph: GraphHandle,
     jobs: JobsHandle,
+    results: GraphCache,
     artifacts: ArtifactStore,
     templates: Library,
     prompts: Prompts,
@@ -86,10 +87,11 @@ impl Registry {
         let prompts = Prompts::load(options.prompts_dir.as_deref());
         Self::of(Parts {
             cell: Arc::new(execution),
-            memo: Arc::new(CacheMemo::new(cache, Namespace::Lint)),
+            memo: Arc::new(CacheMemo::new(cache.clone(), Namespace::Lint)),
             renderer: Arc::new(Worker::default()),
             graph,
             jobs,
+            results: GraphCache::new(cache),
             artifacts,
             templates: templates.map_err(|error| format!("template {error}"))?,
             prompts: prompts.map_err(|error| format!("prompt {error}"))?,
@@ -97,7 +99,7 @@ impl Registry {
     }
 
     fn of(parts: Parts) -> Result<Self, String> {
-        let Parts { cell, memo, renderer, graph, jobs, artifacts, templates, prompts } = parts;
+        let Parts { cell, memo, renderer, graph, jobs, results, artifacts, templates, prompts } = parts;
         let prompts = Arc::new(prompts);
         Self::new(vec![
             boxed(ExecuteCode::new(cell.clone(), artifacts.clone(), jobs.clone())),
@@ -108,9 +110,9 @@ impl Registry {
             boxed(JobCancel::new(jobs)),
             boxed(LintCode::new(cell, memo)),
             boxed(GenerateCode::new(Arc::new(templates), renderer)),
-            boxed(GraphUpsert::new(graph.clone())),
-            boxed(GraphQuery::new(graph.clone())),
-            boxed(GraphDelete::new(graph)),
+            boxed(GraphUpsert::new(graph.clone(), results.clone())),
+            boxed(GraphQuery::new(graph.clone(), results.clone())),
+            boxed(GraphDelete::new(graph, results)),
             boxed(ListPrompts::new(prompts.clone())),
             boxed(GetPrompt::new(prompts)),
             #[cfg(feature = "bench")]

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::time::{Duration, Instant};
@@ -21,9 +21,27 @@ const POLL_MAX: Duration = Duration::from_secs(20);
 /// A running server; killed and cleaned up on drop.
 pub struct TestApp {
     pub url: String,
-    pub data: TempDir,
+    pub data: DataDir,
     child: Child,
     said: Arc<Mutex<String>>,
+}
+
+/// A server's data directory: its own, or one that its test cleans up.
+pub enum DataDir {
+    /// Removed with the server.
+    Own(TempDir),
+    /// The test's.
+    Lent(PathBuf),
+}
+
+impl DataDir {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Own(folder) => folder.path(),
+            Self::Lent(path) => path,
+        }
+    }
 }
 
 /// One server for the tests of a module; it ends with the last test that holds it.
@@ -102,13 +120,13 @@ impl TestApp {
     /// The same in a given data directory, e.g. one that an earlier server left.
     pub fn start_in(data: TempDir, env: &[(&str, &str)]) -> Self {
         let (child, said, url) = spawn("serve", data.path(), env);
-        Self { url, data, child, said }
+        Self { url, data: DataDir::Own(data), child, said }
     }
 
     /// The same in a directory that need not exist and that the caller cleans up.
     pub fn start_at(data: &Path) -> Self {
         let (child, said, url) = spawn("serve", data, &[]);
-        Self { url, data: tempfile::tempdir().unwrap(), child, said }
+        Self { url, data: DataDir::Lent(data.to_owned()), child, said }
     }
 
     /// Starts a server anew in this one's data directory; the one before must have ended.
@@ -125,7 +143,7 @@ impl TestApp {
     pub fn worker_with(env: &[(&str, &str)]) -> Self {
         let data = tempfile::tempdir().unwrap();
         let (child, said, url) = spawn("worker", data.path(), env);
-        Self { url, data, child, said }
+        Self { url, data: DataDir::Own(data), child, said }
     }
 
     /// Starts the worker anew in its data directory; the one before must have ended.

@@ -178,8 +178,9 @@ async fn a_changed_removed_moved_or_added_event_is_found_and_an_honest_trail_is_
 
     let swap = "UPDATE event SET seq = -2 WHERE seq = 2; UPDATE event SET seq = 2 WHERE seq = 3;
                 UPDATE event SET seq = 3 WHERE seq = -2;";
-    let add = "INSERT INTO event SELECT 7, event_id, ts, event_type, phase, call_id, user_id, tool,
-               success, body, hash FROM event WHERE seq = 6;";
+    let add = "INSERT INTO event (seq, event_id, ts, event_type, phase, call_id, user_id, tool, success,
+               body, hash) SELECT 7, event_id, ts, event_type, phase, call_id, user_id, tool, success,
+               body, hash FROM event WHERE seq = 6;";
     for (sql, fault) in [
         ("UPDATE event SET user_id = 'bob' WHERE seq = 3;", "changed at event 3"),
         ("UPDATE event SET success = 1 WHERE seq = 1;", "changed at event 1"),

@@ -30,9 +30,12 @@ use super::options::AuditOptions;
 use super::orphans::{self, OVERDUE};
 use super::prepared::Prepared;
 use super::store::Store;
+use super::upkeep::Upkeep;
 
 /// How long an event somebody waits for may wait for the company of the transaction before.
 const COMPANY_MAX: Duration = Duration::from_millis(1);
+/// How long after the start retention and erasure begin.
+const UPKEEP_DELAY: Duration = Duration::from_millis(500);
 /// How often overdue calls are looked for.
 const OVERDUE_PERIOD: Duration = Duration::from_secs(30);
 /// Most overdue calls closed at once: a pause of a few milliseconds.
@@ -51,6 +54,9 @@ pub(crate) struct Counters {
     pub open_calls: AtomicUsize,
     pub last_seq: AtomicI64,
     pub lines_dropped: Arc<AtomicU64>,
+    pub events_removed: AtomicU64,
+    /// Events up to this seq are copied elsewhere: retention may remove them.
+    pub shipped_seq: AtomicI64,
 }
 
 /// Everything a fresh writer is made from.
@@ -80,6 +86,7 @@ pub(crate) struct AuditActor {
     /// `None` until the first append and after a failed one: the next reopens the file.
     store: Option<Store>,
     batch: Rc<RefCell<Batch>>,
+    pub(super) upkeep: Upkeep,
 }
 
 type Reply = OneshotSender<Result<(), AuditError>>;
@@ -98,10 +105,19 @@ struct Batch {
 
 impl AuditActor {
     pub(crate) fn new(setup: Setup) -> Self {
-        Self { setup, store: None, batch: Rc::default() }
+        Self { setup, store: None, batch: Rc::default(), upkeep: Upkeep::default() }
     }
 
-    fn store(&mut self) -> Result<&mut Store, AuditError> {
+    pub(super) fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// Has the file opened anew before it is used again.
+    pub(super) fn forget_store(&mut self) {
+        self.store = None;
+    }
+
+    pub(super) fn store(&mut self) -> Result<&mut Store, AuditError> {
         if self.store.is_none() {
             let Setup { path, key, options, .. } = &self.setup;
             self.store = Some(Store::open(path, key.clone(), options.wal_pages)?);
@@ -110,7 +126,7 @@ impl AuditActor {
     }
 
     /// Commits everything gathered, in transactions within the bounds of size.
-    fn commit(&mut self) {
+    pub(super) fn commit(&mut self) {
         let (mut events, mut replies) = {
             let mut batch = self.batch.borrow_mut();
             batch.company = std::mem::take(&mut batch.urgent);
@@ -199,6 +215,7 @@ impl Actor for AuditActor {
         let defer = Duration::from_millis(self.setup.options.defer_ms);
         context.spawn(Committer { defer, patience: None });
         context.run_interval(OVERDUE_PERIOD, |actor, _| actor.close_overdue());
+        self.upkeep_after(UPKEEP_DELAY, context);
     }
 
     fn stopped(&mut self, _: &mut Context<Self>) {

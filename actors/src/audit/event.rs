@@ -196,6 +196,9 @@ pub struct Event {
     pub tool: Option<String>,
     /// Whether it succeeded.
     pub success: Option<bool>,
+    /// Whether a person was erased from it: what named them is gone, the event is not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub erased: bool,
     /// Everything that no query filters by.
     #[serde(flatten)]
     pub body: Body,
@@ -205,7 +208,8 @@ pub struct Event {
     pub hash: String,
 }
 
-/// The fields of an event that no query filters by; stored as one JSON text.
+/// The fields of an event that no query filters by; stored as JSON, those that tell of a person apart
+/// from the others so that they can be erased.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Body {
     /// What was done.
@@ -237,6 +241,32 @@ pub struct Body {
     /// Whatever else belongs to it.
     #[serde(default)]
     pub details: Map<String, Value>,
+}
+
+/// What tells of a person beside the user's name.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Who {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip_address: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
+}
+
+impl Body {
+    /// From what is stored; events of the first format hold everything in the body. `None` when it is
+    /// not readable.
+    pub(crate) fn parse(body: &str, who: Option<&str>) -> Option<Self> {
+        let mut body: Self = serde_json::from_str(body).ok()?;
+        if let Some(who) = who {
+            let who: Who = serde_json::from_str(who).ok()?;
+            body.ip_address = who.ip_address.or(body.ip_address);
+            body.user_agent = who.user_agent.or(body.user_agent);
+            body.session_id = who.session_id.or(body.session_id);
+        }
+        Some(body)
+    }
 }
 
 #[cfg(test)]

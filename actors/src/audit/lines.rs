@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::chain::Hash;
-use super::event::Phase;
+use super::event::{Phase, Who};
 use super::options::Lines;
 use super::prepared::{Prepared, hex};
 use super::query::rfc3339;
@@ -69,10 +69,7 @@ impl LineWriter {
 struct Shown<'a> {
     action: String,
     resource: Option<String>,
-    ip_address: Option<String>,
-    user_agent: Option<String>,
     request_id: Option<String>,
-    session_id: Option<String>,
     duration_ms: Option<f64>,
     error_message: Option<String>,
     trace_id: Option<String>,
@@ -82,6 +79,8 @@ struct Shown<'a> {
 
 pub(crate) fn write_line(event: &Prepared, seq: i64, hash: &Hash) {
     let body: Shown<'_> = serde_json::from_str(&event.body).unwrap_or_default();
+    let who = event.who.as_deref().and_then(|who| serde_json::from_str::<Who>(who).ok());
+    let who = who.unwrap_or_default();
     let details = body.details.map(RawValue::get).filter(|text| *text != "{}");
     let outcome = match event.success {
         Some(true) => "success",
@@ -102,15 +101,15 @@ pub(crate) fn write_line(event: &Prepared, seq: i64, hash: &Hash) {
             event.duration = duration_ns,
             event.hash = hex(hash),
             user.id = event.user_id.as_deref(),
-            user_agent.original = body.user_agent,
-            client.ip = body.ip_address,
+            user_agent.original = who.user_agent,
+            client.ip = who.ip_address,
             http.request.id = body.request_id,
             trace.id = body.trace_id,
             error.message = body.error_message,
             labels.phase = event.phase.as_str(),
             labels.tool = event.tool.as_deref(),
             labels.call_id = event.call_id.map(|id| id.to_string()),
-            labels.session_id = body.session_id,
+            labels.session_id = who.session_id,
             labels.resource = body.resource,
             labels.details = details
         },

@@ -12,18 +12,25 @@
 
 mod actor;
 mod chain;
+mod cut;
+mod end;
+mod erasure;
 mod error;
 mod event;
 mod lines;
+mod naming;
 mod options;
 mod orphans;
 mod prepared;
 mod query;
 mod readers;
+mod row;
 mod schema;
+mod spool;
 mod store;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod verify;
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -38,17 +45,28 @@ use self::actor::{Append, AuditActor, Counters, Setup};
 use self::lines::LineWriter;
 use self::prepared::Prepared;
 use self::readers::Readers;
+use self::spool::Spool;
+use self::upkeep::{Erase, ErasureCopied};
 use crate::deadline::Deadline;
-use crate::ids::EventId;
+use crate::ids::{CallerId, EventId};
 use crate::supervision::{ChildRef, ChildSpec, Supervisor};
 
+pub(crate) use self::erasure::Erasure;
+pub(crate) use self::prepared::hex;
+pub(crate) use self::spool::{SpoolReader, Spooled};
+#[cfg(test)]
+pub(crate) use self::store::Store;
+
 pub use self::chain::{AuditKey, HASH_BYTES};
+pub use self::end::{adopt, end_of};
+pub use self::erasure::erase_offline;
 pub use self::error::AuditError;
 pub use self::event::{Body, Event, EventType, NewEvent, Phase};
 pub use self::options::{AuditOptions, Lines};
 pub use self::orphans::{OVERDUE, STOPPED};
 pub use self::prepared::{DETAILS_BYTES_MAX, ERROR_MESSAGE_BYTES_MAX, TEXT_BYTES_MAX};
 pub use self::query::{Filter, LIMIT_DEFAULT, LIMIT_MAX, Page};
+pub use self::upkeep::ErasureReport;
 pub use self::verify::{Broken, Fault, VerifyReport, Witness, verify, verify_against};
 
 /// The way to the audit. Cheap to clone.
@@ -59,6 +77,7 @@ pub struct AuditHandle {
     through_drain: ChildRef<AuditActor>,
     readers: Readers,
     counters: Arc<Counters>,
+    spool: Spool,
     /// Held for the life of the process: one server per file.
     _lock: Arc<File>,
 }
@@ -86,6 +105,8 @@ pub struct AuditStats {
     pub last_seq: i64,
     /// Log lines not written because their queue was full.
     pub lines_dropped: u64,
+    /// Events that retention removed.
+    pub events_removed: u64,
 }
 
 impl AuditHandle {
@@ -104,19 +125,24 @@ impl AuditHandle {
         let lock = lock(path)?;
         open_private(path)?;
         let counters = Arc::new(Counters::default());
-        let swept = orphans::sweep(path, &key, options.wal_pages)?;
+        let shipped = if options.copied_elsewhere { 0 } else { i64::MAX };
+        counters.shipped_seq.store(shipped, Ordering::Release);
+        let (swept, last_seq) = orphans::sweep(path, &key, options.wal_pages)?;
+        counters.last_seq.store(last_seq, Ordering::Relaxed);
         counters.orphans_swept.store(swept as u64, Ordering::Relaxed);
         let lines = LineWriter::start(options.stdout, counters.lines_dropped.clone())
             .map_err(|error| AuditError::Open(Arc::new(error)))?;
         let readers = Readers::new(path, options.readers, options.readers_waiting_max);
         let mailbox = options.mailbox;
+        let spool = Spool::new(path, key.clone());
         let setup =
             Setup { path: path.to_owned(), key, options, lines, counters: counters.clone() };
         let spec = ChildSpec::new("audit", mailbox, move || AuditActor::new(setup.clone()));
         let child = supervisor.spawn(spec).await;
         let child = child.map_err(|error| AuditError::Spawn(Arc::new(error)))?;
         let through_drain = child.through_drain();
-        Ok(Self { child, through_drain, readers, counters, _lock: Arc::new(lock) })
+        let _lock = Arc::new(lock);
+        Ok(Self { child, through_drain, readers, counters, spool, _lock })
     }
 
     /// Adds an event; returns its id when it is durable.
@@ -184,6 +210,47 @@ impl AuditHandle {
         self.readers.page(filter, deadline).await
     }
 
+    /// Erases a person from the trail: the name, addresses and sessions go, the events stay and still
+    /// verify. Answered when every stored event was looked at; noted durably at once and carried on
+    /// after a crash or when the deadline passes. Calls of the person that run meanwhile are looked for
+    /// again a quarter of an hour later.
+    ///
+    /// # Errors
+    /// The writer is overloaded, down, or the trail cannot be written.
+    pub async fn erase(
+        &self,
+        user: &CallerId,
+        deadline: Deadline,
+    ) -> Result<ErasureReport, AuditError> {
+        self.child.ask(Erase { user: user.as_str().to_owned() }, deadline).await?
+    }
+
+    /// The trail for who copies it elsewhere.
+    pub(crate) fn spool(&self) -> &Spool {
+        &self.spool
+    }
+
+    /// Events up to this seq are durable elsewhere: retention may remove them.
+    pub(crate) fn shipped(&self, seq: i64) {
+        self.counters.shipped_seq.store(seq, Ordering::Release);
+    }
+
+    /// Up to where retention may remove events.
+    #[cfg(test)]
+    pub(crate) fn shipped_seq(&self) -> i64 {
+        self.counters.shipped_seq.load(Ordering::Acquire)
+    }
+
+    /// The copy elsewhere has followed an erasure up to this stage.
+    pub(crate) async fn erasure_copied(
+        &self,
+        erasure: &Erasure,
+        deadline: Deadline,
+    ) -> Result<(), AuditError> {
+        let copied = ErasureCopied { id: erasure.id, stage: erasure.stage };
+        self.child.ask(copied, deadline).await?
+    }
+
     /// What the writer has done since the process started.
     pub fn stats(&self) -> AuditStats {
         let counters = &self.counters;
@@ -199,6 +266,7 @@ impl AuditHandle {
             overdue_closed: read(&counters.overdue_closed),
             last_seq: counters.last_seq.load(Ordering::Relaxed),
             lines_dropped: read(&counters.lines_dropped),
+            events_removed: read(&counters.events_removed),
         }
     }
 

@@ -43,6 +43,11 @@ pub struct AuditOptions {
     /// Pages of 4 KiB in the write-ahead log before it is folded into the database. 4000 (16 MiB):
     /// a hot index page is folded once for many commits.
     pub wal_pages: u32,
+    /// Days an event is kept; 0 = for ever. An event that is still to be shipped is kept in any case.
+    pub retention_days: u32,
+    /// Somebody copies the trail elsewhere: retention and erasure wait for the copy. Set by the engine.
+    #[serde(skip)]
+    pub copied_elsewhere: bool,
 }
 
 impl Default for AuditOptions {
@@ -58,6 +63,8 @@ impl Default for AuditOptions {
             outcome_overdue_seconds: 900,
             open_calls_max: 100_000,
             wal_pages: 4000,
+            retention_days: 90,
+            copied_elsewhere: false,
         }
     }
 }
@@ -75,6 +82,7 @@ impl AuditOptions {
             ("outcome_overdue_seconds", self.outcome_overdue_seconds, 60..=86_400),
             ("open_calls_max", self.open_calls_max as u64, 100..=1_000_000),
             ("wal_pages", u64::from(self.wal_pages), 100..=100_000),
+            ("retention_days", u64::from(self.retention_days), 0..=36_500),
         ])
     }
 }

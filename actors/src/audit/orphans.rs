@@ -20,15 +20,19 @@ pub const OVERDUE: &str = "no outcome was recorded in time; effects unknown";
 /// Outcomes written per transaction.
 const CHUNK: usize = 512;
 
-/// Gives every call that an earlier process left open an outcome; returns how many there were.
-/// Only for the start of a process: while it runs, an open call may still end.
-pub(crate) fn sweep(path: &Path, key: &AuditKey, wal_pages: u32) -> Result<usize, AuditError> {
+/// Gives every call that an earlier process left open an outcome; returns how many there were, and the
+/// seq of the last event. Only for the start of a process: while it runs, an open call may still end.
+pub(crate) fn sweep(
+    path: &Path,
+    key: &AuditKey,
+    wal_pages: u32,
+) -> Result<(usize, i64), AuditError> {
     let mut store = Store::open(path, key.clone(), wal_pages)?;
     let mut swept = 0;
     loop {
         let calls = store.overdue(i64::MAX, 0, CHUNK);
         if calls.is_empty() {
-            return Ok(swept);
+            return Ok((swept, store.head().seq));
         }
         let outcomes = outcomes_for(&store, &calls, STOPPED)?;
         store.append(&outcomes)?;
@@ -45,7 +49,7 @@ pub(crate) fn outcomes_for(
     let mut outcomes = Vec::with_capacity(calls.len());
     for call in calls {
         let intent = store.intent(call.seq).map_err(AuditError::read)?.unwrap_or_default();
-        let body: Body = serde_json::from_str(&intent.body).unwrap_or_default();
+        let body = Body::parse(&intent.body, intent.who.as_deref()).unwrap_or_default();
         let kind = EventType::parse(&intent.event_type).unwrap_or(EventType::SystemError);
         let mut event = NewEvent::new(kind, Phase::Outcome, body.action);
         event.call_id = Some(CallId::from(call.call_id));

@@ -10,6 +10,7 @@ use aws_lc_rs::digest;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::chain::Salt;
 use super::event::{EventType, NewEvent, Phase};
 use crate::ids::{CallId, EventId};
 
@@ -32,8 +33,12 @@ pub(crate) struct Prepared {
     pub user_id: Option<String>,
     pub tool: Option<Cow<'static, str>>,
     pub success: Option<bool>,
-    /// JSON object: the fields of [`super::event::Body`].
+    /// JSON object: the fields of [`super::event::Body`] that tell of no person.
     pub body: String,
+    /// JSON object: those that do ([`super::event::Who`]).
+    pub who: Option<String>,
+    /// Random; makes the commitment to the two above unlike any other.
+    pub salt: Salt,
 }
 
 /// Writes what [`super::event::Body`] reads; `details` follow by hand.
@@ -43,19 +48,24 @@ struct BodyRef<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     resource: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    ip_address: Option<std::net::IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user_agent: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<Cow<'a, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    session_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     duration_ms: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error_message: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace_id: Option<Cow<'a, str>>,
+}
+
+/// Writes what [`super::event::Who`] reads.
+#[derive(Serialize)]
+struct WhoRef<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip_address: Option<std::net::IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_agent: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_id: Option<&'a str>,
 }
 
 impl Prepared {
@@ -74,12 +84,21 @@ impl Prepared {
             }),
             success: event.success,
             body: body_of(event),
+            who: who_of(event),
+            // 122 random bits from a generator seeded by the kernel.
+            salt: Uuid::new_v4().into_bytes(),
         }
+    }
+
+    /// Whether it tells of a person.
+    pub(crate) fn is_personal(&self) -> bool {
+        self.user_id.is_some() || self.who.is_some()
     }
 
     /// Bytes it occupies, roughly; for the bound on a batch.
     pub(crate) fn weight(&self) -> usize {
-        160 + self.body.len() + self.user_id.as_ref().map_or(0, String::len)
+        let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        160 + self.body.len() + length(&self.user_id) + length(&self.who)
     }
 
     pub(crate) fn call_uuid(&self) -> Option<Uuid> {
@@ -92,10 +111,7 @@ fn body_of(event: &NewEvent) -> String {
     let body = BodyRef {
         action: cut(&event.action, TEXT_BYTES_MAX),
         resource: event.resource.as_deref().map(|value| cut(value, TEXT_BYTES_MAX)),
-        ip_address: event.ip_address,
-        user_agent: event.user_agent.as_deref().map(|value| cut(value, TEXT_BYTES_MAX)),
         request_id: event.request_id.as_deref().map(|value| cut(value, TEXT_BYTES_MAX)),
-        session_id: event.session_id.as_ref().map(|id| id.as_str()),
         // JSON has neither infinity nor NaN.
         duration_ms: event.duration_ms.filter(|ms| ms.is_finite()).map(micros_exact),
         error_message: event.error_message.as_deref().map(|m| cut(m, ERROR_MESSAGE_BYTES_MAX)),
@@ -111,6 +127,16 @@ fn body_of(event: &NewEvent) -> String {
         json.push(b'}');
     }
     String::from_utf8(json).unwrap_or_else(|_| r#"{"action":"unprintable"}"#.to_owned())
+}
+
+fn who_of(event: &NewEvent) -> Option<String> {
+    let who = WhoRef {
+        ip_address: event.ip_address,
+        user_agent: event.user_agent.as_deref().map(|value| cut(value, TEXT_BYTES_MAX)),
+        session_id: event.session_id.as_ref().map(|id| id.as_str()),
+    };
+    let empty = who.ip_address.is_none() && who.user_agent.is_none() && who.session_id.is_none();
+    if empty { None } else { serde_json::to_string(&who).ok() }
 }
 
 fn append_details(json: &mut Vec<u8>, event: &NewEvent) {
@@ -175,7 +201,7 @@ mod tests {
         event.details.insert("blob".into(), "y".repeat(DETAILS_BYTES_MAX).into());
         event.duration_ms = Some(f64::NAN);
         let prepared = Prepared::new(&event);
-        let body: Body = serde_json::from_str(&prepared.body).unwrap();
+        let body = Body::parse(&prepared.body, prepared.who.as_deref()).unwrap();
         assert!(body.error_message.unwrap().len() <= ERROR_MESSAGE_BYTES_MAX);
         assert_eq!(body.user_agent.unwrap().len(), TEXT_BYTES_MAX);
         assert_eq!(body.duration_ms, None);

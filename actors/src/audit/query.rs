@@ -27,6 +27,10 @@ const PROBE_ROWS: i64 = 1000;
 const CURSOR_BYTES: usize = 25;
 const CURSOR_VERSION: u8 = 1;
 
+/// The hash of the event before `e`, also when retention removed it.
+pub(crate) const PREV_HASH: &str = "coalesce((SELECT p.hash FROM event p WHERE p.seq = e.seq - 1), \
+     (SELECT c.hash FROM cut c WHERE c.last_seq = e.seq - 1))";
+
 /// Which events are wanted; everything that is given must hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Filter {
@@ -207,7 +211,7 @@ fn statement(filter: &Filter, index: &str) -> Result<(String, Vec<Value>), Audit
     let (conditions, values) = filter.conditions()?;
     let sql = format!(
         "SELECT e.seq, e.event_id, e.ts, e.event_type, e.phase, e.call_id, e.user_id, e.tool, \
-         e.success, e.body, e.hash, (SELECT p.hash FROM event p WHERE p.seq = e.seq - 1) \
+         e.success, e.body, e.hash, {PREV_HASH}, e.who, e.erased \
          FROM event e INDEXED BY {index} WHERE {conditions} \
          ORDER BY e.ts DESC, e.seq DESC LIMIT ?"
     );
@@ -239,7 +243,7 @@ fn choose_index(connection: &Connection, filter: &Filter) -> rusqlite::Result<&'
 }
 
 /// Reads one event; what a tampered row holds instead of its fields is shown as empty.
-fn read_event(row: &Row<'_>) -> rusqlite::Result<(i64, Event)> {
+pub(crate) fn read_event(row: &Row<'_>) -> rusqlite::Result<(i64, Event)> {
     let ts_us: i64 = row.get(2)?;
     let uuid = |index| -> rusqlite::Result<Option<String>> {
         let bytes = row.get_ref(index)?.as_blob_or_null()?;
@@ -260,7 +264,8 @@ fn read_event(row: &Row<'_>) -> rusqlite::Result<(i64, Event)> {
         user_id: row.get(6)?,
         tool: row.get(7)?,
         success: row.get::<_, Option<i64>>(8)?.map(|success| success != 0),
-        body: serde_json::from_str(body).unwrap_or_else(|_| Body {
+        erased: row.get::<_, i64>(13)? != 0,
+        body: Body::parse(body, row.get_ref(12)?.as_str_or_null()?).unwrap_or_else(|| Body {
             error_message: Some("the event's body is not readable".to_owned()),
             ..Body::default()
         }),

@@ -10,15 +10,17 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, TransactionBehavi
 use uuid::Uuid;
 
 use super::chain::{AuditKey, Fields, GENESIS, HASH_BYTES, Hash, same};
+use super::cut::{self, Cut};
 use super::error::AuditError;
 use super::event::Phase;
 use super::prepared::Prepared;
 use super::schema;
 
 const INSERT: &str = "INSERT INTO event (seq, event_id, ts, event_type, phase, call_id, user_id, \
-     tool, success, body, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+     tool, success, body, hash, format, who, salt) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, 2, ?12, ?13)";
 const READ_HEAD: &str = "SELECT seq, hash, open_from, mac, key_id FROM head WHERE id = 1";
-const WRITE_HEAD: &str =
+pub(super) const WRITE_HEAD: &str =
     "UPDATE head SET seq = ?1, hash = ?2, open_from = ?3, mac = ?4 WHERE id = 1";
 
 /// The end of the chain.
@@ -45,6 +47,7 @@ pub(crate) struct Intent {
     pub user_id: Option<String>,
     pub tool: Option<String>,
     pub body: String,
+    pub who: Option<String>,
 }
 
 /// Where a batch came to stand: its first seq and the hash of each event.
@@ -69,7 +72,7 @@ impl Store {
     pub(crate) fn open(path: &Path, key: AuditKey, wal_pages: u32) -> Result<Self, AuditError> {
         let mut connection = schema::open_writer(path, wal_pages).map_err(AuditError::write)?;
         let head = found_or_created_head(&mut connection, &key)?;
-        check_end(&connection, &head)?;
+        check_end(&connection, &head, &cut::read(&connection, &key)?)?;
         let open = OpenCalls::scan(&connection, head.open_from).map_err(AuditError::read)?;
         Ok(Self { connection, key, head, open, scratch: Vec::with_capacity(1024) })
     }
@@ -134,7 +137,7 @@ impl Store {
 
     /// What the intent at `seq` says; `None` when there is none.
     pub(crate) fn intent(&self, seq: i64) -> rusqlite::Result<Option<Intent>> {
-        let sql = "SELECT event_type, user_id, tool, body FROM event WHERE seq = ?1";
+        let sql = "SELECT event_type, user_id, tool, body, who FROM event WHERE seq = ?1";
         let mut statement = self.connection.prepare_cached(sql)?;
         let intent = statement.query_row([seq], |row| {
             Ok(Intent {
@@ -142,9 +145,20 @@ impl Store {
                 user_id: row.get(1)?,
                 tool: row.get(2)?,
                 body: row.get(3)?,
+                who: row.get(4)?,
             })
         });
         intent.optional()
+    }
+
+    /// Seq of the oldest open call's intent.
+    pub(crate) fn first_open(&self) -> Option<i64> {
+        self.open.first_seq()
+    }
+
+    /// The connection and the key, for what is done to the file beside appending.
+    pub(crate) fn parts(&mut self) -> (&mut Connection, &AuditKey) {
+        (&mut self.connection, &self.key)
     }
 
     #[cfg(test)]
@@ -164,7 +178,11 @@ fn insert_event(
     let event_id = event.event_id.as_uuid();
     let call_id = event.call_uuid();
     let call_bytes = call_id.as_ref().map(|id| id.as_bytes().as_slice());
-    let fields = Fields::of(event, seq, event_id.as_bytes(), call_bytes);
+    let personal = event.is_personal();
+    let commitment = personal
+        .then(|| key.commitment(&event.salt, event.user_id.as_deref(), event.who.as_deref()));
+    let commitment = commitment.as_ref().map(|hash| hash.as_slice());
+    let fields = Fields::of(event, seq, event_id.as_bytes(), call_bytes, commitment);
     let hash = key.event_hash(&fields, prev, scratch);
     insert.execute(params![
         seq,
@@ -173,11 +191,13 @@ fn insert_event(
         fields.event_type,
         fields.phase,
         fields.call_id,
-        fields.user_id,
+        event.user_id,
         fields.tool,
         fields.success,
         fields.body,
         hash.as_slice(),
+        event.who,
+        personal.then_some(event.salt.as_slice()),
     ])?;
     Ok(hash)
 }
@@ -241,9 +261,9 @@ fn last_row(connection: &Connection) -> rusqlite::Result<Option<(i64, Vec<u8>)>>
 }
 
 /// The last event must be the one the head names.
-fn check_end(connection: &Connection, head: &Head) -> Result<(), AuditError> {
+fn check_end(connection: &Connection, head: &Head, cut: &Cut) -> Result<(), AuditError> {
     let last = last_row(connection).map_err(AuditError::read)?;
-    let (seq, hash) = last.unwrap_or((0, GENESIS.to_vec()));
+    let (seq, hash) = last.unwrap_or((cut.seq, cut.hash.to_vec()));
     match seq.cmp(&head.seq) {
         std::cmp::Ordering::Less => Err(AuditError::Tampered("its tail is cut off")),
         std::cmp::Ordering::Greater => Err(AuditError::Tampered("events were appended")),

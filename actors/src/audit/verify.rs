@@ -1,5 +1,7 @@
 //! Proof that the trail is whole: recomputes every hash, in order, and names the first that is wrong.
 //!
+//! Begins behind the last event that retention removed, which an authenticated record names.
+//!
 //! Reads one snapshot of the file, streaming, so it runs offline or beside a running server. Called by
 //! `ultimate-mcp audit verify`.
 //!
@@ -10,17 +12,16 @@
 
 use std::path::Path;
 
-use rusqlite::{Connection, Row};
+use rusqlite::Connection;
 use serde::Serialize;
 
-use super::chain::{AuditKey, Fields, GENESIS, HASH_BYTES, Hash, same};
+use super::chain::{AuditKey, Erased, HASH_BYTES, Hash, same};
+use super::cut::{self, Cut};
 use super::error::AuditError;
 use super::prepared::hex;
+use super::row::{COLUMNS, COLUMNS_FIRST, Stored};
 use super::schema;
 use super::store::{Head, read_head};
-
-const COLUMNS: &str =
-    "seq, event_id, ts, event_type, phase, call_id, user_id, tool, success, body, hash";
 
 /// What is wrong with the trail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -42,6 +43,8 @@ pub enum Fault {
         /// The last seq there was.
         head_seq: i64,
     },
+    /// The record of what retention removed was changed.
+    CutChanged,
     /// The head record is missing.
     HeadMissing,
     /// The head record was changed.
@@ -69,6 +72,17 @@ pub struct Witness {
 pub struct VerifyReport {
     /// Events whose hashes are right, from the first without a gap.
     pub events_intact: i64,
+    /// The first seq there can be: the ones before were removed by retention.
+    pub first_seq: i64,
+    /// Seq of the last intact event.
+    pub last_seq: i64,
+    /// Intact events from which a person was erased.
+    pub erased: i64,
+    /// Those of them whose content was changed for it: what remains is proven by the server's seal, no
+    /// longer by the chain.
+    pub sealed: i64,
+    /// The witness is older than the oldest event kept: it proves nothing any more.
+    pub witness_removed: bool,
     /// Hash of the last intact event, in hexadecimal: note it down as a witness.
     pub last_hash: String,
     /// The first thing that is wrong, if anything is.
@@ -89,6 +103,20 @@ impl VerifyReport {
     /// Whether nothing is wrong.
     pub fn is_intact(&self) -> bool {
         self.broken.is_none()
+    }
+
+    /// Nothing can be said about the events: where they begin is not known.
+    fn forged_cut() -> Self {
+        Self {
+            events_intact: 0,
+            first_seq: 1,
+            last_seq: 0,
+            erased: 0,
+            sealed: 0,
+            witness_removed: false,
+            last_hash: hex(&Cut::NONE.hash),
+            broken: Some(Broken { seq: 0, fault: Fault::CutChanged }),
+        }
     }
 }
 
@@ -113,16 +141,35 @@ pub fn verify_against(
     let connection = schema::open_reader(path).map_err(AuditError::read)?;
     // One read transaction: events and head belong to the same moment.
     let snapshot = connection.unchecked_transaction().map_err(AuditError::read)?;
-    let walk = walk(&snapshot, key, witness).map_err(AuditError::read)?;
     let head = read_head(&snapshot, key);
-    let broken = judge(&snapshot, key, &walk, head)?;
-    Ok(VerifyReport { events_intact: walk.seq, last_hash: hex(&walk.hash), broken })
+    let cut = match cut::read(&snapshot, key) {
+        Ok(cut) => cut,
+        Err(AuditError::Tampered(_)) if !matches!(head, Err(AuditError::WrongKey)) => {
+            return Ok(VerifyReport::forged_cut());
+        }
+        Err(AuditError::Tampered(_)) => return Err(AuditError::WrongKey),
+        Err(other) => return Err(other),
+    };
+    let walk = walk(&snapshot, key, cut, witness)?;
+    let broken = judge(&snapshot, key, (&cut, &walk), head)?;
+    Ok(VerifyReport {
+        events_intact: walk.seq - cut.seq,
+        first_seq: cut.seq + 1,
+        last_seq: walk.seq,
+        erased: walk.erased,
+        sealed: walk.sealed,
+        witness_removed: witness.is_some_and(|known| known.seq < cut.seq),
+        last_hash: hex(&walk.hash),
+        broken,
+    })
 }
 
 /// How far the chain is right, and why it stopped there.
 struct Walk {
     seq: i64,
     hash: Hash,
+    erased: i64,
+    sealed: i64,
     stop: Option<Stop>,
 }
 
@@ -133,25 +180,36 @@ enum Stop {
     Witness,
 }
 
+/// The columns that this file has.
+fn columns(connection: &Connection) -> Result<&'static str, AuditError> {
+    let current = schema::is_current(connection).map_err(AuditError::read)?;
+    Ok(if current { COLUMNS } else { COLUMNS_FIRST })
+}
+
 fn walk(
     connection: &Connection,
     key: &AuditKey,
+    cut: Cut,
     witness: Option<Witness>,
-) -> rusqlite::Result<Walk> {
-    let sql = format!("SELECT {COLUMNS} FROM event ORDER BY seq");
-    let mut statement = connection.prepare(&sql)?;
-    let mut rows = statement.query([])?;
+) -> Result<Walk, AuditError> {
+    let sql = format!("SELECT {} FROM event ORDER BY seq", columns(connection)?);
+    let mut statement = connection.prepare(&sql).map_err(AuditError::read)?;
+    let mut rows = statement.query([]).map_err(AuditError::read)?;
     let mut scratch = Vec::with_capacity(1024);
-    let mut at = Walk { seq: 0, hash: GENESIS, stop: None };
-    while let Some(row) = rows.next()? {
-        let seq: i64 = row.get(0)?;
+    let mut at = Walk { seq: cut.seq, hash: cut.hash, erased: 0, sealed: 0, stop: None };
+    if witness.is_some_and(|known| known.seq == cut.seq && !same(&known.hash, &cut.hash)) {
+        at.stop = Some(Stop::Witness);
+        return Ok(at);
+    }
+    while let Some(row) = rows.next().map_err(AuditError::read)? {
+        let seq: i64 = row.get(0).map_err(AuditError::read)?;
         if seq != at.seq + 1 {
             at.stop = Some(Stop::Gap);
             return Ok(at);
         }
-        let hash = row_hash(row, seq, &at.hash, key, &mut scratch);
-        let stored = row.get_ref(10)?.as_blob().unwrap_or_default();
-        let Some(hash) = hash.filter(|hash| same(hash, stored)) else {
+        let stored = Stored::read(row);
+        let proven = stored.as_ref().and_then(|s| s.proven(seq, &at.hash, key, &mut scratch));
+        let (Some(stored), Some(hash)) = (stored, proven) else {
             at.stop = Some(Stop::Mismatch);
             return Ok(at);
         };
@@ -159,6 +217,8 @@ fn walk(
             at.stop = Some(Stop::Witness);
             return Ok(at);
         }
+        at.erased += i64::from(stored.erased != Erased::No);
+        at.sealed += i64::from(stored.erased == Erased::Content);
         (at.seq, at.hash) = (seq, hash);
     }
     if witness.is_some_and(|known| known.seq > at.seq) {
@@ -167,36 +227,11 @@ fn walk(
     Ok(at)
 }
 
-/// The hash the row would have at `seq` behind `prev`; `None` when its columns are of wrong types.
-fn row_hash(
-    row: &Row<'_>,
-    seq: i64,
-    prev: &Hash,
-    key: &AuditKey,
-    scratch: &mut Vec<u8>,
-) -> Option<Hash> {
-    let text = |index| row.get_ref(index).ok()?.as_str().ok();
-    let text_or_null = |index| row.get_ref(index).ok()?.as_str_or_null().ok();
-    let fields = Fields {
-        seq,
-        event_id: row.get_ref(1).ok()?.as_blob().ok()?,
-        ts_us: row.get(2).ok()?,
-        event_type: text(3)?,
-        phase: text(4)?,
-        call_id: row.get_ref(5).ok()?.as_blob_or_null().ok()?,
-        user_id: text_or_null(6)?,
-        tool: text_or_null(7)?,
-        success: row.get(8).ok()?,
-        body: text(9)?,
-    };
-    Some(key.event_hash(&fields, prev, scratch))
-}
-
 /// Puts the end of the walk and the head side by side.
 fn judge(
     connection: &Connection,
     key: &AuditKey,
-    walk: &Walk,
+    (cut, walk): (&Cut, &Walk),
     head: Result<Option<Head>, AuditError>,
 ) -> Result<Option<Broken>, AuditError> {
     let next = walk.seq + 1;
@@ -204,7 +239,7 @@ fn judge(
     let head = match head {
         Ok(head) => Ok(head),
         // With an intact chain in front of it the key is right: somebody changed the head.
-        Err(AuditError::WrongKey) if walk.seq == 0 => return Err(AuditError::WrongKey),
+        Err(AuditError::WrongKey) if walk.seq == cut.seq => return Err(AuditError::WrongKey),
         Err(AuditError::WrongKey | AuditError::Tampered(_)) => Err(Fault::HeadChanged),
         Err(other) => return Err(other),
     };
@@ -214,7 +249,7 @@ fn judge(
         Some(Stop::Witness) => return broken(next, Fault::WitnessDisagrees),
         Some(Stop::Mismatch | Stop::Gap) if beyond_head => return broken(next, Fault::Appended),
         Some(stop @ (Stop::Mismatch | Stop::Gap)) => {
-            let found = belongs_at(connection, key, walk).map_err(AuditError::read)?;
+            let found = belongs_at(connection, key, walk)?;
             let fault = match (found, stop) {
                 (Some(found_at), _) => Fault::Reordered { found_at },
                 (None, Stop::Gap) => Fault::Removed,
@@ -244,16 +279,17 @@ fn belongs_at(
     connection: &Connection,
     key: &AuditKey,
     walk: &Walk,
-) -> rusqlite::Result<Option<i64>> {
+) -> Result<Option<i64>, AuditError> {
     let place = walk.seq + 1;
-    let sql = format!("SELECT {COLUMNS} FROM event WHERE seq > ?1 ORDER BY seq");
-    let mut statement = connection.prepare(&sql)?;
-    let mut rows = statement.query([place])?;
+    let columns = columns(connection)?;
+    let sql = format!("SELECT {columns} FROM event WHERE seq > ?1 ORDER BY seq");
+    let mut statement = connection.prepare(&sql).map_err(AuditError::read)?;
+    let mut rows = statement.query([place]).map_err(AuditError::read)?;
     let mut scratch = Vec::with_capacity(1024);
-    while let Some(row) = rows.next()? {
-        let stored = row.get_ref(10)?.as_blob().unwrap_or_default();
-        if row_hash(row, place, &walk.hash, key, &mut scratch).is_some_and(|h| same(&h, stored)) {
-            return Ok(Some(row.get(0)?));
+    while let Some(row) = rows.next().map_err(AuditError::read)? {
+        let Some(stored) = Stored::read(row) else { continue };
+        if stored.proven(place, &walk.hash, key, &mut scratch).is_some() {
+            return Ok(Some(stored.seq));
         }
     }
     Ok(None)

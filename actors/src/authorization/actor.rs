@@ -50,6 +50,10 @@ pub(super) enum Change {
         user: CallerId,
         issued_before: i64,
     },
+    Erase {
+        user: CallerId,
+        until: i64,
+    },
     ReplacePolicy(Arc<Policy>),
     #[cfg(test)]
     Crash,
@@ -97,6 +101,7 @@ impl AuthorizationActor {
                 registry.revoke_user(&user, issued_before)?;
                 true
             }
+            Change::Erase { user, until } => registry.erase(&user, now, until)?,
             Change::ReplacePolicy(policy) => {
                 registry.replace_policy(policy);
                 true

@@ -29,6 +29,8 @@ use crate::deadline::Deadline;
 use crate::ids::CallerId;
 use crate::supervision::{ChildRef, ChildSpec, Supervisor};
 
+pub(crate) use self::snapshot::ChangedRoles;
+
 pub use self::error::AuthorizationError;
 pub use self::options::AuthorizationOptions;
 pub use self::permission::{Permission, Permissions};
@@ -42,6 +44,20 @@ pub use self::store::Assignment;
 pub struct AuthorizationHandle {
     child: ChildRef<AuthorizationActor>,
     published: Arc<ArcSwap<Snapshot>>,
+}
+
+/// Forgets a user while no server runs; see [`AuthorizationHandle::erase_user`].
+///
+/// # Errors
+/// [`AuthorizationError::LastAdministrator`] under `combine = "stored"`; store not writable.
+pub fn erase_user_offline(
+    path: &Path,
+    policy: Policy,
+    user: &CallerId,
+    until: i64,
+) -> Result<bool, AuthorizationError> {
+    let mut registry = Registry::open(path, Arc::new(policy), AuthorizationOptions::default())?;
+    registry.erase(user, chrono::Utc::now().timestamp(), until)
 }
 
 impl AuthorizationHandle {
@@ -147,6 +163,22 @@ impl AuthorizationHandle {
     ) -> Result<(), AuthorizationError> {
         let change = Change::RevokeUser { user: user.clone(), issued_before };
         self.change(change, deadline).await.map(drop)
+    }
+
+    /// Forgets a user: stored roles, revocations, and as whom others got their roles from. Tokens issued
+    /// until now stay void, recognised by a hash of the name until `until` (seconds since the epoch),
+    /// when the last of them has expired. Returns whether the store knew the user.
+    ///
+    /// # Errors
+    /// [`AuthorizationError::LastAdministrator`] under `combine = "stored"`; store not writable, actor
+    /// not available.
+    pub async fn erase_user(
+        &self,
+        user: &CallerId,
+        until: i64,
+        deadline: Deadline,
+    ) -> Result<bool, AuthorizationError> {
+        self.change(Change::Erase { user: user.clone(), until }, deadline).await
     }
 
     /// Puts another policy in force, at once and for every later decision.

@@ -92,26 +92,60 @@ impl Registry {
         user: &CallerId,
         role: &str,
     ) -> Result<bool, AuthorizationError> {
-        let policy = self.snapshot.policy.clone();
-        let administrates =
-            |role: &str| policy.permissions([role]).contains(Permission::SystemAdmin);
-        let stored = self.snapshot.stored_roles(user).unwrap_or_default();
-        if policy.combine == Combine::Stored
-            && administrates(role)
-            && stored.iter().any(|own| own == role)
-        {
-            let still = stored.iter().any(|own| own != role && administrates(own));
-            let roles: Vec<_> = policy.roles.keys().filter(|role| administrates(role)).collect();
-            let others = self.store.others_have(user.as_str(), &roles);
-            if !still && !others.map_err(AuthorizationError::write)? {
-                return Err(AuthorizationError::LastAdministrator);
-            }
-        }
+        self.keeps_an_administrator(user, |own| own == role)?;
         let had = self.store.remove(user.as_str(), role).map_err(AuthorizationError::write)?;
         if had {
             self.refresh_roles(user)?;
         }
         Ok(had)
+    }
+
+    /// Refuses to take roles from the last who administers, where only stored roles count.
+    fn keeps_an_administrator(
+        &self,
+        user: &CallerId,
+        goes: impl Fn(&str) -> bool,
+    ) -> Result<(), AuthorizationError> {
+        let policy = &self.snapshot.policy;
+        let administrates =
+            |role: &str| policy.permissions([role]).contains(Permission::SystemAdmin);
+        let stored = self.snapshot.stored_roles(user).unwrap_or_default();
+        let loses = stored.iter().any(|own| administrates(own) && goes(own));
+        if policy.combine != Combine::Stored || !loses {
+            return Ok(());
+        }
+        let still = stored.iter().any(|own| !goes(own) && administrates(own));
+        let roles: Vec<_> = policy.roles.keys().filter(|role| administrates(role)).collect();
+        let others = self.store.others_have(user.as_str(), &roles);
+        match still || others.map_err(AuthorizationError::write)? {
+            true => Ok(()),
+            false => Err(AuthorizationError::LastAdministrator),
+        }
+    }
+
+    /// Forgets the user, roles and revocations; tokens issued until now are void until `until`, after
+    /// which none can be about. Returns whether anything was stored.
+    pub(super) fn erase(
+        &mut self,
+        user: &CallerId,
+        now: i64,
+        until: i64,
+    ) -> Result<bool, AuthorizationError> {
+        self.keeps_an_administrator(user, |_| true)?;
+        let roles =
+            self.store.erase(user.as_str(), now, until.saturating_add(EXPIRY_GRACE_SECONDS));
+        let roles = roles.map_err(AuthorizationError::write)?;
+        let known = self.snapshot.roles.get(user.as_str()).is_some();
+        self.snapshot.roles.remove(user.as_str());
+        self.snapshot.users.remove(user.as_str());
+        self.refresh_erased()?;
+        Ok(roles > 0 || known)
+    }
+
+    fn refresh_erased(&mut self) -> Result<(), AuthorizationError> {
+        let erased = self.store.erased().map_err(AuthorizationError::open)?;
+        self.snapshot.erased = Arc::new(erased);
+        Ok(())
     }
 
     pub(super) fn roles_of(
@@ -168,7 +202,11 @@ impl Registry {
         let expired = now.saturating_sub(EXPIRY_GRACE_SECONDS);
         let purged = self.store.purge(expired).map_err(AuthorizationError::write)?;
         purged.iter().for_each(|jti| self.snapshot.tokens.remove(jti));
-        Ok(purged.len())
+        let forgotten = self.store.purge_erased(now).map_err(AuthorizationError::write)?;
+        if forgotten {
+            self.refresh_erased()?;
+        }
+        Ok(purged.len() + usize::from(forgotten))
     }
 
     fn refresh_roles(&mut self, user: &CallerId) -> Result<(), AuthorizationError> {

@@ -2,7 +2,10 @@
 //!
 //! Published whole by [`super::actor::AuthorizationActor`]; read without a hop.
 
+use std::collections::HashMap;
 use std::sync::Arc;
+
+use aws_lc_rs::digest;
 
 use super::permission::{Permission, Permissions};
 use super::policy::{Combine, Limits, Policy};
@@ -19,6 +22,20 @@ pub struct Snapshot {
     pub(super) tokens: ShardedMap<i64>,
     /// User → tokens issued at or before this second are void.
     pub(super) users: ShardedMap<i64>,
+    /// Hash of an erased user's name → tokens issued at or before this second are void.
+    pub(super) erased: Arc<HashMap<NameHash, i64>>,
+}
+
+/// A user and the roles stored for the user now.
+pub(crate) type ChangedRoles = (Arc<str>, Option<Arc<[String]>>);
+
+/// SHA-256 of a user's name: recognises the tokens of an erased user without keeping the name.
+pub(super) type NameHash = [u8; 32];
+
+pub(super) fn name_hash(user: &str) -> NameHash {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, user.as_bytes()).as_ref());
+    hash
 }
 
 impl Snapshot {
@@ -28,6 +45,7 @@ impl Snapshot {
             roles: ShardedMap::default(),
             tokens: ShardedMap::default(),
             users: ShardedMap::default(),
+            erased: Arc::default(),
         }
     }
 
@@ -40,6 +58,15 @@ impl Snapshot {
     /// when the last of its roles was removed.
     pub fn stored_roles(&self, user: &CallerId) -> Option<&[String]> {
         self.roles.get(user.as_str()).map(|roles| &**roles)
+    }
+
+    /// Users whose stored roles are not what they were at an earlier moment, with the roles of now; `None`:
+    /// the store no longer knows the user. Without an earlier moment: everybody.
+    pub(crate) fn roles_since(&self, earlier: Option<&Self>) -> Vec<ChangedRoles> {
+        let nobody = ShardedMap::default();
+        let earlier = earlier.map_or(&nobody, |earlier| &earlier.roles);
+        let changed = self.roles.changed_since(earlier).into_iter();
+        changed.map(|user| (self.roles.get(&user).cloned(), user)).map(|(r, u)| (u, r)).collect()
     }
 
     /// The roles that are in force for a token of this user that carries `token_roles`: combined as
@@ -82,7 +109,11 @@ impl Snapshot {
     /// in the very second of the user's revocation is void: seconds are all it says.
     pub fn is_revoked(&self, jti: Option<&str>, user: &CallerId, issued_at: Option<i64>) -> bool {
         let by_id = jti.is_some_and(|jti| self.tokens.get(jti).is_some());
-        let by_user = self.users.get(user.as_str());
-        by_id || by_user.is_some_and(|before| issued_at.is_none_or(|issued| issued <= *before))
+        let by_user = self.users.get(user.as_str()).copied();
+        // Hashing is spared as long as nobody was erased lately.
+        let erased = || self.erased.get(&name_hash(user.as_str())).copied();
+        let by_erasure = if self.erased.is_empty() { None } else { erased() };
+        let is_void = |before: i64| issued_at.is_none_or(|issued| issued <= before);
+        by_id || by_user.is_some_and(is_void) || by_erasure.is_some_and(is_void)
     }
 }

@@ -3,7 +3,7 @@
 //! Pure and synchronous; owned by [`super::actor::AuthorizationActor`]. Every change is durable when its
 //! function returns (WAL, `synchronous = FULL`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
 
-use super::snapshot::Snapshot;
+use super::snapshot::{NameHash, Snapshot, name_hash};
 
 /// How long a writer waits for another connection's lock; shorter than the watchdog's patience.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -38,7 +38,15 @@ CREATE TABLE IF NOT EXISTS revoked_user (
   user_id       TEXT    PRIMARY KEY,
   issued_before INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS erased_user (
+  name_hash     BLOB    PRIMARY KEY,
+  issued_before INTEGER NOT NULL,
+  until         INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 ";
+
+/// What stands in the place of an erased user's name.
+const ERASED: &str = "[erased]";
 
 /// One stored role of a user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -62,6 +70,8 @@ impl Store {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", true)?;
+        // What is erased is overwritten, not only unlinked.
+        connection.pragma_update(None, "secure_delete", true)?;
         connection.execute_batch(TABLES)?;
         Ok(Self { connection })
     }
@@ -92,7 +102,39 @@ impl Store {
         while let Some(row) = rows.next()? {
             snapshot.users.insert(row.get_ref(0)?.as_str()?, row.get(1)?);
         }
+        snapshot.erased = Arc::new(self.erased()?);
         Ok(())
+    }
+
+    /// Erased users whose tokens may still be about.
+    pub(super) fn erased(&self) -> rusqlite::Result<HashMap<NameHash, i64>> {
+        let sql = "SELECT name_hash, issued_before FROM erased_user";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.collect()
+    }
+
+    /// Forgets a user but for what keeps the user's tokens void; returns how many roles went.
+    pub(super) fn erase(&mut self, user: &str, now: i64, until: i64) -> rusqlite::Result<usize> {
+        let transaction = self.connection.transaction()?;
+        let roles =
+            transaction.execute("DELETE FROM role_assignment WHERE user_id = ?1", [user])?;
+        transaction.execute("DELETE FROM known_user WHERE user_id = ?1", [user])?;
+        transaction.execute("DELETE FROM revoked_user WHERE user_id = ?1", [user])?;
+        let sql = "UPDATE role_assignment SET granted_by = ?2 WHERE granted_by = ?1";
+        transaction.execute(sql, [user, ERASED])?;
+        let sql = "INSERT INTO erased_user (name_hash, issued_before, until) VALUES (?1, ?2, ?3) \
+                   ON CONFLICT (name_hash) DO UPDATE SET issued_before = excluded.issued_before, \
+                   until = excluded.until";
+        transaction.execute(sql, params![name_hash(user), now, until])?;
+        transaction.commit()?;
+        Ok(roles)
+    }
+
+    /// Forgets erased users whose tokens have all expired; says whether there were any.
+    pub(super) fn purge_erased(&mut self, now: i64) -> rusqlite::Result<bool> {
+        let sql = "DELETE FROM erased_user WHERE until < ?1";
+        Ok(self.connection.prepare_cached(sql)?.execute([now])? > 0)
     }
 
     /// Stores a role; returns whether the user did not have it yet.

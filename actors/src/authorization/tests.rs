@@ -247,3 +247,44 @@ async fn a_crash_forgets_neither_what_was_stored_nor_the_policy_in_force() {
     assert!(handle.assign_role(&ada, "admin", &id("root"), soon()).await.unwrap());
     assert_eq!(handle.snapshot().stored_roles(&ada).unwrap().len(), 2);
 }
+
+#[test]
+fn an_erased_user_is_forgotten_but_for_what_keeps_old_tokens_void() {
+    let bench = Bench::new();
+    let (ada, bob) = (id("ada"), id("bob"));
+    let mut registry = bench.open(Combine::Both);
+    registry.assign(&ada, "developer", &bob, 5).unwrap();
+    registry.assign(&bob, "viewer", &ada, 5).unwrap();
+    registry.revoke_user(&ada, 50).unwrap();
+    assert!(registry.erase(&ada, 100, 200).unwrap());
+    assert!(!registry.erase(&id("nobody"), 100, 200).unwrap());
+    for registry in [&registry, &bench.open(Combine::Both)] {
+        let snapshot = registry.snapshot();
+        assert_eq!(snapshot.stored_roles(&ada), None);
+        assert!(snapshot.is_revoked(None, &ada, Some(100)), "a token from before");
+        assert!(!snapshot.is_revoked(None, &ada, Some(101)), "a new one");
+        assert!(!snapshot.is_revoked(None, &bob, Some(1)));
+        assert_eq!(registry.roles_of(&ada).unwrap(), None);
+        assert_eq!(registry.roles_of(&bob).unwrap().unwrap()[0].granted_by, "[erased]");
+    }
+    for file in ["state.db", "state.db-wal"] {
+        let bytes = std::fs::read(bench.dir.path().join(file)).unwrap_or_default();
+        if file == "state.db" {
+            assert!(!String::from_utf8_lossy(&bytes).contains("ada"), "the name is in {file}");
+        }
+    }
+    assert!(registry.purge(200 + 3601).unwrap() >= 1);
+    assert!(!registry.snapshot().is_revoked(None, &ada, Some(100)));
+}
+
+#[test]
+fn the_last_administrator_cannot_be_erased_where_only_stored_roles_count() {
+    let bench = Bench::new();
+    let (ada, bob) = (id("ada"), id("bob"));
+    let mut registry = bench.open(Combine::Stored);
+    registry.assign(&ada, "admin", &ada, 5).unwrap();
+    let refused = registry.erase(&ada, 100, 200).unwrap_err();
+    assert!(matches!(refused, AuthorizationError::LastAdministrator), "{refused:?}");
+    registry.assign(&bob, "admin", &ada, 5).unwrap();
+    assert!(registry.erase(&ada, 100, 200).unwrap());
+}

@@ -11,20 +11,30 @@ use std::time::Duration;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Supervised, WrapFuture};
 use arc_swap::ArcSwap;
 
+use super::Sharing;
 use super::options::CacheOptions;
 use super::store::Caches;
+use crate::redis::Notice;
 
 /// How often expired entries are dropped.
 const TIDY_PERIOD: Duration = Duration::from_secs(5);
 
+/// How often a node that hears nothing asks what other nodes have written.
+const SYNC_PERIOD: Duration = Duration::from_secs(1);
+
 pub(super) struct CacheActor {
     options: CacheOptions,
+    sharing: Option<Sharing>,
     published: Arc<ArcSwap<Caches>>,
 }
 
 impl CacheActor {
-    pub(super) fn new(options: CacheOptions, published: Arc<ArcSwap<Caches>>) -> Self {
-        Self { options, published }
+    pub(super) fn new(
+        options: CacheOptions,
+        sharing: Option<Sharing>,
+        published: Arc<ArcSwap<Caches>>,
+    ) -> Self {
+        Self { options, sharing, published }
     }
 }
 
@@ -37,12 +47,36 @@ impl Actor for CacheActor {
             let tidy = async move { caches.tidy().await };
             context.spawn(tidy.into_actor(actor).map(|(), _, _| ()));
         });
+        if let Some(sharing) = &self.sharing {
+            let listening = listen(sharing.clone(), self.published.clone());
+            context.spawn(listening.into_actor(self));
+        }
     }
 }
 
 impl Supervised for CacheActor {
     fn restarting(&mut self, _: &mut Context<Self>) {
-        self.published.store(Arc::new(Caches::new(&self.options)));
+        self.published.store(Arc::new(super::caches(&self.options, self.sharing.as_ref())));
+    }
+}
+
+/// Learns of writes on other nodes: at once when told, every second otherwise.
+async fn listen(sharing: Sharing, published: Arc<ArcSwap<Caches>>) {
+    let shared = sharing.tier();
+    let mut heard = shared.client().subscribe(vec![shared.channel()]);
+    let mut ticks = tokio::time::interval(SYNC_PERIOD);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            notice = heard.next() => match notice {
+                Some(Notice::Lost) => continue,
+                Some(Notice::Gained | Notice::Message { .. }) => {}
+                None => return,
+            },
+        }
+        let caches = published.load_full();
+        caches.sync().await;
     }
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::bounds::mistakes;
 use crate::supervision::InvalidOption;
 
-/// Settings of the in-process cache of tool results.
+/// Settings of the cache of tool results.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct CacheOptions {
@@ -17,6 +17,10 @@ pub struct CacheOptions {
     pub graph_mb_max: u64,
     /// How long a graph result is kept, in seconds. Writes invalidate all of them at once.
     pub graph_ttl_seconds: u64,
+    /// How long a graph result without rows is kept, in seconds: somebody may wait for it to have some.
+    pub graph_negative_ttl_seconds: u64,
+    /// How long a graph result past its life is kept for when the graph is down, in seconds; 0 = not.
+    pub graph_stale_seconds: u64,
     /// Results larger than this are not kept, in KiB.
     pub entry_kb_max: u64,
     /// Messages in flight to the actor; reads and writes do not pass through it.
@@ -30,6 +34,8 @@ impl Default for CacheOptions {
             lint_ttl_seconds: 60 * 60,
             graph_mb_max: 32,
             graph_ttl_seconds: 5 * 60,
+            graph_negative_ttl_seconds: 15,
+            graph_stale_seconds: 60 * 60,
             entry_kb_max: 1024,
             mailbox: 64,
         }
@@ -44,6 +50,8 @@ impl CacheOptions {
             ("lint_ttl_seconds", self.lint_ttl_seconds, 1..=2_592_000),
             ("graph_mb_max", self.graph_mb_max, 0..=65_536),
             ("graph_ttl_seconds", self.graph_ttl_seconds, 1..=2_592_000),
+            ("graph_negative_ttl_seconds", self.graph_negative_ttl_seconds, 1..=2_592_000),
+            ("graph_stale_seconds", self.graph_stale_seconds, 0..=2_592_000),
             ("entry_kb_max", self.entry_kb_max, 1..=65_536),
             ("mailbox", self.mailbox as u64, 1..=65_536),
         ])

@@ -13,7 +13,7 @@ use super::*;
 use crate::testing::{root, soon};
 
 async fn started(options: CacheOptions) -> CacheHandle {
-    CacheHandle::start(&root(), options).await.unwrap()
+    CacheHandle::start(&root(), options, None).await.unwrap()
 }
 
 async fn get(cache: &CacheHandle, namespace: Namespace, key: &str, value: &str) -> Arc<str> {
@@ -76,7 +76,7 @@ async fn an_invalidation_empties_its_namespace_and_overtakes_computations() {
         Ok::<Arc<str>, Infallible>("stale".into())
     }));
     assert!(poll!(slow.as_mut()).is_pending());
-    cache.invalidate(Namespace::Graph);
+    cache.invalidate(Namespace::Graph).await;
     finish.send(()).unwrap();
     assert_eq!(&*slow.await.unwrap(), "stale", "its own caller asked before");
     assert_eq!(&*get(&cache, Namespace::Graph, "a", "new").await, "new");
@@ -87,10 +87,10 @@ async fn an_invalidation_empties_its_namespace_and_overtakes_computations() {
 #[actix::test]
 async fn namespaces_hold_no_more_bytes_than_they_may() {
     let options = CacheOptions { lint_mb_max: 1, entry_kb_max: 64, ..Default::default() };
-    let caches = Caches::new(&options);
+    let caches = caches(&options, None);
     let value: Arc<str> = "x".repeat(20_000).into();
     for n in 0..200 {
-        let compute = async { Ok::<_, Infallible>(value.clone()) };
+        let compute = async { Ok::<_, Infallible>(Computed::from(value.clone())) };
         caches.get_or_compute(Namespace::Lint, &n.to_string(), compute).await.unwrap();
     }
     caches.tidy().await;
@@ -110,9 +110,9 @@ async fn an_oversized_value_is_answered_and_not_kept() {
 
 #[actix::test]
 async fn each_namespace_has_its_own_life_time() {
-    let caches = Caches::new(&CacheOptions::default());
-    assert_eq!(caches.time_to_live(Namespace::Lint), Some(Duration::from_secs(3600)));
-    assert_eq!(caches.time_to_live(Namespace::Graph), Some(Duration::from_secs(300)));
+    let caches = caches(&CacheOptions::default(), None);
+    assert_eq!(caches.time_to_live(Namespace::Lint), Duration::from_secs(3600));
+    assert_eq!(caches.time_to_live(Namespace::Graph), Duration::from_secs(300));
 }
 
 #[actix::test]

@@ -12,7 +12,9 @@ pub mod embedded;
 pub mod error;
 mod handle;
 pub mod model;
+pub mod neo4j;
 pub mod options;
+mod page;
 pub mod property;
 mod store;
 #[cfg(test)]
@@ -23,5 +25,6 @@ pub use cypher::COMMON_SUBSET;
 pub use embedded::EmbeddedGraph;
 pub use error::GraphError;
 pub use handle::GraphHandle;
+pub use neo4j::Neo4jGraph;
 pub use options::GraphOptions;
 pub use store::{Answer, GraphStore};

@@ -10,6 +10,7 @@ use serde_json::{Map, Number, Value};
 use super::error::GraphError;
 use super::model::{BASE_LABEL, KEY_PROPERTY};
 use super::options::GraphOptions;
+use crate::neo4j::SYSTEM_LABEL_PREFIX;
 
 /// Longest identifier (label, type, property name) in bytes.
 pub const IDENTIFIER_BYTES_MAX: usize = 64;
@@ -214,6 +215,19 @@ pub fn check_identifier(name: &str, path: &str) -> Result<(), GraphError> {
     ))
 }
 
+/// Checks a label: an identifier that is not one of ours.
+///
+/// # Errors
+/// [`GraphError::Invalid`] with `path`.
+pub fn check_label(label: &str, path: &str) -> Result<(), GraphError> {
+    check_identifier(label, path)?;
+    if label.starts_with(SYSTEM_LABEL_PREFIX) {
+        let problem = format!("labels that begin with {SYSTEM_LABEL_PREFIX} are the server's own");
+        return Err(GraphError::invalid(path, problem));
+    }
+    Ok(())
+}
+
 /// Checks a node's key: printable, trimmed, 1 to 256 bytes.
 ///
 /// # Errors
@@ -240,7 +254,7 @@ pub fn parse_labels(labels: &[String], path: &str) -> Result<Vec<String>, GraphE
         return Err(GraphError::invalid(path, format!("must hold 1 to {LABELS_MAX} labels")));
     }
     for (index, label) in labels.iter().enumerate() {
-        check_identifier(label, &format!("{path}[{index}]"))?;
+        check_label(label, &format!("{path}[{index}]"))?;
     }
     let mut all: Vec<String> = labels.to_vec();
     all.push(BASE_LABEL.to_owned());
@@ -272,6 +286,13 @@ mod tests {
                 other => panic!("{json}: {other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn the_servers_own_labels_are_refused_on_every_engine() {
+        assert!(check_label("User", "p").is_ok());
+        assert!(check_label("UmcpUser", "p").is_err());
+        assert!(parse_labels(&["A".to_owned(), "Umcp".to_owned()], "p").is_err());
     }
 
     #[test]

@@ -9,18 +9,60 @@ use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::graph::model::{
     DeleteRequest, QueryRequest, QueryResult, TransferReport, UpsertRequest, UpsertResult,
 };
-use ultimate_mcp_actors::graph::{EmbeddedGraph, GraphError, GraphOptions, GraphStore};
+use ultimate_mcp_actors::graph::{EmbeddedGraph, GraphError, GraphOptions, GraphStore, Neo4jGraph};
+use ultimate_mcp_actors::neo4j::{Neo4jClient, Neo4jOptions};
+use ultimate_mcp_testkit::{Exclusive, Neo4j, neo4j_exclusive};
 
 /// A store and what it lives on.
 pub struct Fixture {
     pub name: &'static str,
     pub store: Arc<dyn GraphStore>,
     pub folder: TempDir,
+    /// The turn on the shared server, for as long as the store is used.
+    pub turn: Option<Exclusive>,
 }
 
-/// Every implementation, empty.
-pub fn stores() -> Vec<Fixture> {
-    vec![embedded(GraphOptions::default())]
+/// Every implementation, empty; each is made when the one before is done with.
+pub fn stores() -> impl Iterator<Item = Fixture> {
+    stores_with(GraphOptions::default())
+}
+
+/// The same with options.
+pub fn stores_with(options: GraphOptions) -> impl Iterator<Item = Fixture> {
+    [embedded, neo4j].into_iter().map(move |make| make(options.clone()))
+}
+
+/// Two stores, empty, in every combination that one server allows.
+pub fn pairs() -> impl Iterator<Item = (Fixture, Fixture)> {
+    type Make = fn(GraphOptions) -> Fixture;
+    let pairs: [[Make; 2]; 3] = [[embedded, embedded], [embedded, neo4j], [neo4j, embedded]];
+    pairs.into_iter().map(|[one, two]| {
+        let options = GraphOptions::default();
+        (one(options.clone()), two(options))
+    })
+}
+
+/// Options of a client of a server.
+pub fn client_options(server: &Neo4j) -> Neo4jOptions {
+    Neo4jOptions {
+        uri: server.uri.clone(),
+        password: server.password.clone(),
+        connect_timeout_ms: 20_000,
+        ..Neo4jOptions::default()
+    }
+}
+
+/// The store on the shared Neo4j, empty.
+pub fn neo4j(options: GraphOptions) -> Fixture {
+    // A thread of its own: this is called from within a runtime.
+    let turn = std::thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(neo4j_exclusive())
+    });
+    let turn = turn.join().unwrap();
+    let client = Neo4jClient::new(client_options(&turn.server), Arc::new(|_, _| {})).unwrap();
+    let store = Arc::new(Neo4jGraph::new(client, options).unwrap());
+    Fixture { name: "neo4j", store, folder: TempDir::new().unwrap(), turn: Some(turn) }
 }
 
 /// The embedded store with options; its file is in a folder of its own.
@@ -33,7 +75,7 @@ pub fn embedded(options: GraphOptions) -> Fixture {
     };
     let file = folder.path().join("graph.mars");
     let store = Arc::new(EmbeddedGraph::open(Some(&file), options).unwrap());
-    Fixture { name: "embedded", store, folder }
+    Fixture { name: "embedded", store, folder, turn: None }
 }
 
 /// Time enough for a loaded machine.

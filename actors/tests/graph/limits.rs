@@ -11,7 +11,7 @@ use ultimate_mcp_actors::graph::model::{QueryRequest, Truncation};
 use ultimate_mcp_actors::graph::{EmbeddedGraph, GraphError, GraphOptions, GraphStore};
 
 use super::durability::{child, is_child};
-use super::fixture::{Fixture, embedded, request, soon, stores};
+use super::fixture::{Fixture, embedded, request, soon, stores, stores_with};
 
 async fn with_numbers(fixture: Fixture, count: usize) -> Fixture {
     for from in (0..count).step_by(1_000) {
@@ -100,17 +100,18 @@ async fn a_row_limit_out_of_range_is_refused() {
 
 #[tokio::test]
 async fn bytes_are_bounded_too() {
-    let fixture = embedded(GraphOptions { result_bytes_max: 2_000, ..GraphOptions::default() });
-    let text = "x".repeat(500);
-    let rows =
-        fixture.query_with("UNWIND range(1, 10) AS i RETURN $t AS t", json!({ "t": text })).await;
-    let rows = rows.unwrap();
-    assert_eq!((rows.rows.len(), rows.truncated_by), (3, Some(Truncation::Bytes)));
-    let wire = serde_json::to_string(&rows).unwrap();
-    assert!(rows.stats.bytes <= 2_000 && wire.len() < 2_500, "{}", wire.len());
-    let long = "x".repeat(2_500);
-    let error = fixture.query_with("RETURN $t AS t", json!({ "t": long })).await.unwrap_err();
-    assert!(matches!(error, GraphError::Limit { .. }), "{error:?}");
+    for fixture in stores_with(GraphOptions { result_bytes_max: 2_000, ..GraphOptions::default() })
+    {
+        let text = json!({ "t": "x".repeat(500) });
+        let rows = fixture.query_with("UNWIND range(1, 10) AS i RETURN $t AS t", text).await;
+        let rows = rows.unwrap();
+        assert_eq!((rows.rows.len(), rows.truncated_by), (3, Some(Truncation::Bytes)));
+        let wire = serde_json::to_string(&rows).unwrap();
+        assert!(rows.stats.bytes <= 2_000 && wire.len() < 2_500, "{}", wire.len());
+        let long = "x".repeat(2_500);
+        let error = fixture.query_with("RETURN $t AS t", json!({ "t": long })).await.unwrap_err();
+        assert!(matches!(error, GraphError::Limit { .. }), "{error:?}");
+    }
 }
 
 #[tokio::test]
@@ -166,21 +167,23 @@ async fn what_would_multiply_before_it_is_counted_is_refused_early() {
 #[tokio::test]
 async fn a_query_ends_when_its_time_is_up() {
     let options = GraphOptions { intermediate_rows_max: 10_000_000, ..GraphOptions::default() };
-    let fixture = with_numbers(embedded(options), 300).await;
-    let began = Instant::now();
-    let request = QueryRequest {
-        cypher: ENDLESS.to_owned(),
-        timeout_ms: Some(200),
-        ..QueryRequest::default()
-    };
-    let error = fixture.store.query(request, soon()).await.unwrap_err();
-    assert!(matches!(error, GraphError::QueryTimeout { .. }), "{error:?}");
-    let deadline = Deadline::after(Duration::from_millis(200));
-    let request = QueryRequest { cypher: ENDLESS.to_owned(), ..QueryRequest::default() };
-    let error = fixture.store.query(request, deadline).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::DeadlineExceeded);
-    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
-    assert!(fixture.query("RETURN 1").await.is_ok());
+    for fixture in stores_with(options) {
+        let fixture = with_numbers(fixture, 300).await;
+        let began = Instant::now();
+        let request = QueryRequest {
+            cypher: ENDLESS.to_owned(),
+            timeout_ms: Some(200),
+            ..QueryRequest::default()
+        };
+        let error = fixture.store.query(request, soon()).await.unwrap_err();
+        assert!(matches!(error, GraphError::QueryTimeout { .. }), "{error:?}");
+        let deadline = Deadline::after(Duration::from_millis(200));
+        let request = QueryRequest { cypher: ENDLESS.to_owned(), ..QueryRequest::default() };
+        let error = fixture.store.query(request, deadline).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::DeadlineExceeded, "{error:?}");
+        assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+        assert!(fixture.query("RETURN 1").await.is_ok());
+    }
 }
 
 #[tokio::test]
@@ -191,12 +194,14 @@ async fn a_dropped_query_stops_and_frees_its_thread() {
         intermediate_rows_max: 10_000_000,
         ..GraphOptions::default()
     };
-    let fixture = with_numbers(embedded(options), 300).await;
-    let endless = fixture.query(ENDLESS);
-    let gone = tokio::time::timeout(Duration::from_millis(200), endless).await;
-    assert!(gone.is_err(), "it ended by itself");
-    let next = tokio::time::timeout(Duration::from_secs(20), fixture.query("RETURN 1")).await;
-    assert!(next.expect("the only thread is still busy").is_ok());
+    for fixture in stores_with(options) {
+        let fixture = with_numbers(fixture, 300).await;
+        let endless = fixture.query(ENDLESS);
+        let gone = tokio::time::timeout(Duration::from_millis(200), endless).await;
+        assert!(gone.is_err(), "it ended by itself");
+        let next = tokio::time::timeout(Duration::from_secs(20), fixture.query("RETURN 1")).await;
+        assert!(next.expect("the only thread is still busy").is_ok());
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
-//! The contract of a graph store, run against every implementation, and what only the embedded one
-//! promises. A further engine joins by one entry in `fixture::stores`.
+//! The contract of a graph store, run against every implementation, and what only one of them promises.
+//! A further engine joins by one entry in `fixture::stores_with`.
+#![allow(clippy::disallowed_methods, reason = "threads of their own; no arbiter is near")]
 #![allow(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
 mod delete;

@@ -232,15 +232,17 @@ fn no_accepted_query_changes_the_graph() {
     for fixture in stores() {
         let fixture = runtime.block_on(fixture.with_people());
         let before = runtime.block_on(fixture.digest());
-        let accepted = std::cell::Cell::new(0);
+        let accepted = std::cell::Cell::new(0u32);
+        // Each case exports the whole graph; a server takes its time for that.
+        let cases = if fixture.turn.is_some() { 80 } else { 400 };
         let config =
-            ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) };
+            ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
         proptest!(config, |(cypher in prop_oneof![1 => soup(), 3 => spoiled()])| {
             if runtime.block_on(unchanged_by(&fixture, &before, &cypher)) {
                 accepted.set(accepted.get() + 1);
             }
         });
-        assert!(accepted.get() > 20, "only {} queries got through", accepted.get());
+        assert!(accepted.get() > cases / 20, "only {} queries got through", accepted.get());
     }
 }
 

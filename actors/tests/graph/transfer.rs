@@ -7,7 +7,7 @@ use ultimate_mcp_actors::fault::Classify;
 use ultimate_mcp_actors::graph::GraphError;
 use ultimate_mcp_actors::graph::model::{ImportMode, TransferReport};
 
-use super::fixture::{Fixture, soon, stores};
+use super::fixture::{Fixture, pairs, soon, stores};
 
 async fn import(
     fixture: &Fixture,
@@ -20,7 +20,7 @@ async fn import(
 
 #[tokio::test]
 async fn an_export_imported_elsewhere_is_the_same_graph() {
-    for (fixture, empty) in stores().into_iter().zip(stores()) {
+    for (fixture, empty) in pairs() {
         let fixture = fixture.with_people().await;
         let floats = json!({ "f": 0.1, "g": 2.225_073_858_507_201e-308, "h": 123_456_789.123_456_79,
                              "l": [0.3, 1e23, 5e-324], "i": i64::MAX, "t": "\u{2028}\"\\\n" });
@@ -37,7 +37,7 @@ async fn an_export_imported_elsewhere_is_the_same_graph() {
 
 #[tokio::test]
 async fn the_same_graph_built_in_another_order_has_the_same_digest() {
-    for (one, two) in stores().into_iter().zip(stores()) {
+    for (one, two) in pairs() {
         let one = one.with_people().await;
         let mut people = super::fixture::people();
         people.nodes.reverse();
@@ -51,7 +51,7 @@ async fn the_same_graph_built_in_another_order_has_the_same_digest() {
 
 #[tokio::test]
 async fn a_wrong_import_names_its_line_and_imports_nothing() {
-    for (source, fixture) in stores().into_iter().zip(stores()) {
+    for (source, fixture) in pairs() {
         let (text, _) = source.with_people().await.export().await;
         let lines: Vec<&str> = text.lines().collect();
         let changed = |line: usize, with: &str| {

@@ -103,7 +103,6 @@ async fn nonsense_is_the_clients_mistake() {
             "RETURN date('yesterday')",
             "MATCH (n) RETURN n LIMIT -1",
             "RETURN 9223372036854775807 + 1",
-            "RETURN abs(-9223372036854775808)",
         ] {
             let error = fixture.query(cypher).await.expect_err(cypher);
             let crashed = matches!(error, GraphError::Crashed { .. });

@@ -8,7 +8,7 @@ use ultimate_mcp_actors::audit::EventType;
 use ultimate_mcp_actors::graph::GraphHandle;
 use ultimate_mcp_actors::graph::model::{DeleteRequest, DeleteResult, RelationshipRef};
 
-use super::refusal;
+use super::{GraphCache, refusal};
 use crate::error::ApiError;
 use crate::tools::typed::problem;
 use crate::tools::{Annotations, Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
@@ -34,12 +34,13 @@ pub struct GraphDeleteArgs {
 /// The tool.
 pub struct GraphDelete {
     graph: GraphHandle,
+    cache: GraphCache,
 }
 
 impl GraphDelete {
     /// A tool that deletes from this graph.
-    pub fn new(graph: GraphHandle) -> Self {
-        Self { graph }
+    pub fn new(graph: GraphHandle, cache: GraphCache) -> Self {
+        Self { graph, cache }
     }
 }
 
@@ -76,7 +77,7 @@ impl TypedTool for GraphDelete {
             return Err(problem("arguments", "must name at least one node or relationship"));
         }
         let request = DeleteRequest { nodes, relationships, detach };
-        let result = self.graph.delete(request, call.deadline).await;
+        let result = self.cache.writing(self.graph.delete(request, call.deadline)).await;
         let result = result.map_err(|error| refusal(error, "arguments"))?;
         let (nodes, relationships) = (result.nodes_deleted, result.relationships_deleted);
         let generation = result.generation;

@@ -3,6 +3,7 @@
 //! Called through the registry. They decide nothing: limits, identities and the proof that a query only
 //! reads are the graph's; here its refusals get the path of the argument that is to be changed.
 
+mod cached;
 mod delete;
 mod query;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod upsert;
 use ultimate_mcp_actors::fault::{Classify, Kind};
 use ultimate_mcp_actors::graph::GraphError;
 
+pub use cached::{GraphCache, QueryAnswer};
 pub use delete::GraphDelete;
 pub use query::GraphQuery;
 pub use upsert::GraphUpsert;

@@ -5,10 +5,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use ultimate_mcp_actors::audit::EventType;
-use ultimate_mcp_actors::graph::model::{QueryRequest, QueryResult};
+use ultimate_mcp_actors::graph::model::QueryRequest;
 use ultimate_mcp_actors::graph::{COMMON_SUBSET, GraphHandle};
 
-use super::refusal;
+use super::{GraphCache, QueryAnswer, refusal};
 use crate::error::ApiError;
 use crate::tools::hash::sha256_hex;
 use crate::tools::{Annotations, Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
@@ -39,18 +39,19 @@ pub struct GraphQueryArgs {
 /// The tool.
 pub struct GraphQuery {
     graph: GraphHandle,
+    cache: GraphCache,
 }
 
 impl GraphQuery {
     /// A tool that reads this graph.
-    pub fn new(graph: GraphHandle) -> Self {
-        Self { graph }
+    pub fn new(graph: GraphHandle, cache: GraphCache) -> Self {
+        Self { graph, cache }
     }
 }
 
 impl TypedTool for GraphQuery {
     type Args = GraphQueryArgs;
-    type Output = QueryResult;
+    type Output = QueryAnswer;
 
     fn describe(&self) -> ToolDescriptor {
         ToolDescriptor {
@@ -75,7 +76,7 @@ impl TypedTool for GraphQuery {
         &self,
         args: GraphQueryArgs,
         call: &ToolCall<'_>,
-    ) -> Result<Answer<QueryResult>, ApiError> {
+    ) -> Result<Answer<QueryAnswer>, ApiError> {
         let query_hash = sha256_hex(args.cypher.as_bytes());
         let parameters = args.parameters.len();
         let request = QueryRequest {
@@ -84,16 +85,18 @@ impl TypedTool for GraphQuery {
             row_limit: args.row_limit,
             timeout_ms: args.timeout_seconds.map(|seconds| (seconds * 1000.0).ceil() as u64),
         };
-        let result = self.graph.query(request, call.deadline).await;
-        let result = result.map_err(|error| refusal(error, "cypher"))?;
-        let (rows, truncated) = (result.row_count, result.truncated);
-        let generation = result.stats.generation;
-        Ok(Answer::from(result)
+        let query = async {
+            let result = self.graph.query(request.clone(), call.deadline).await;
+            result.map_err(|error| refusal(error, "cypher"))
+        };
+        let answer = self.cache.answer(&request, query).await?;
+        let facts = answer.facts;
+        Ok(Answer::from(answer)
             .fact("query_hash", query_hash)
             .fact("parameters", parameters)
-            .fact("rows", rows)
-            .fact("truncated", truncated)
-            .fact("generation", generation))
+            .fact("rows", facts.rows)
+            .fact("truncated", facts.truncated)
+            .fact("generation", facts.generation))
     }
 }
 

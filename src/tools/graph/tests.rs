@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 use tempfile::TempDir;
+use ultimate_mcp_actors::cache::{CacheHandle, CacheOptions};
 use ultimate_mcp_actors::graph::{GraphHandle, GraphOptions};
 use ultimate_mcp_actors::supervision::{SupervisionOptions, Supervisor};
 
@@ -25,10 +26,12 @@ async fn bench() -> Bench {
     let (root, _exit) = Supervisor::root("root", policy, Arc::new(|_| {})).unwrap();
     let path = folder.path().join("graph.mars");
     let graph = GraphHandle::start(&root, &path, GraphOptions::default()).await.unwrap();
+    let cache = CacheHandle::start(&root, CacheOptions::default(), None).await.unwrap();
+    let results = GraphCache::new(cache);
     Bench {
-        upsert: Typed::new(GraphUpsert::new(graph.clone())),
-        query: Typed::new(GraphQuery::new(graph.clone())),
-        delete: Typed::new(GraphDelete::new(graph)),
+        upsert: Typed::new(GraphUpsert::new(graph.clone(), results.clone())),
+        query: Typed::new(GraphQuery::new(graph.clone(), results.clone())),
+        delete: Typed::new(GraphDelete::new(graph, results)),
         _root: root,
         _folder: folder,
     }
@@ -122,4 +125,19 @@ async fn the_audit_gets_counts_and_hashes_and_never_data() {
     for output in [written, read] {
         assert!(!serde_json::to_string(&output.audit).unwrap().contains("SECRET"));
     }
+}
+
+#[actix_rt::test]
+async fn a_query_is_remembered_until_somebody_writes() {
+    let bench = bench().await;
+    let count = || result(&bench.query, json!({"cypher": "MATCH (n:N) RETURN count(n) AS n"}));
+    let first = count().await;
+    assert_eq!(first["rows"], json!([{"n": 0}]));
+    assert_eq!(count().await["stats"], first["stats"], "the second time nothing ran");
+    result(&bench.upsert, json!({"nodes": [{"key": "a", "labels": ["N"]}]})).await;
+    assert_eq!(count().await["rows"], json!([{"n": 1}]));
+    result(&bench.delete, json!({"nodes": ["a"]})).await;
+    let last = count().await;
+    assert_eq!(last["rows"], json!([{"n": 0}]));
+    assert_eq!(last.get("stale_seconds"), None);
 }

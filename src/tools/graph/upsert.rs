@@ -10,7 +10,7 @@ use ultimate_mcp_actors::graph::model::{
     NodeInput, RelationshipInput, UpsertMode, UpsertRequest, UpsertResult,
 };
 
-use super::refusal;
+use super::{GraphCache, refusal};
 use crate::error::ApiError;
 use crate::tools::typed::problem;
 use crate::tools::{Annotations, Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
@@ -37,12 +37,13 @@ pub struct GraphUpsertArgs {
 /// The tool.
 pub struct GraphUpsert {
     graph: GraphHandle,
+    cache: GraphCache,
 }
 
 impl GraphUpsert {
     /// A tool that writes this graph.
-    pub fn new(graph: GraphHandle) -> Self {
-        Self { graph }
+    pub fn new(graph: GraphHandle, cache: GraphCache) -> Self {
+        Self { graph, cache }
     }
 }
 
@@ -81,7 +82,7 @@ impl TypedTool for GraphUpsert {
         }
         let (node_count, relationship_count) = (nodes.len(), relationships.len());
         let request = UpsertRequest { nodes, relationships, mode };
-        let result = self.graph.upsert(request, call.deadline).await;
+        let result = self.cache.writing(self.graph.upsert(request, call.deadline)).await;
         let result = result.map_err(|error| refusal(error, "arguments"))?;
         Ok(Answer::from(result)
             .fact("nodes", node_count)

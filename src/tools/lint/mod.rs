@@ -173,7 +173,9 @@ impl TypedTool for LintCode {
     ) -> Result<Answer<LintResult>, ApiError> {
         let LintArgs { code, language } = args;
         let (source, code_bytes): (Arc<str>, _) = (code.as_str().into(), code.len());
-        let key = format!("{}:{}", language.slug(), sha256_hex(code.as_bytes()));
+        // Nodes of one installation have the same linters; another version of ours may read them otherwise.
+        const VERSION: &str = env!("CARGO_PKG_VERSION");
+        let key = format!("{VERSION}:{}:{}", language.slug(), sha256_hex(code.as_bytes()));
         let compute = Box::pin(self.lint(language, source, call));
         let json = remembered(self.memo.as_ref(), &key, compute).await?;
         let output: LintResult = serde_json::from_str(&json).map_err(|error| {

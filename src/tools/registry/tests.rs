@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use tempfile::TempDir;
+use ultimate_mcp_actors::cache::CacheOptions;
 use ultimate_mcp_actors::graph::GraphOptions;
 use ultimate_mcp_actors::supervision::{SupervisionOptions, Supervisor};
 
@@ -39,6 +40,7 @@ async fn bench() -> Bench {
     let (root, _exit) = Supervisor::root("root", policy, Arc::new(|_| {})).unwrap();
     let path = folder.path().join("graph.mars");
     let graph = GraphHandle::start(&root, &path, GraphOptions::default()).await.unwrap();
+    let cache = CacheHandle::start(&root, CacheOptions::default(), None).await.unwrap();
     let artifacts = ArtifactStore::open_in(folder.path(), ArtifactOptions::default()).unwrap();
     let cell: Arc<dyn Cell> = Arc::new(FakeCell::new(|_| Ok(report(0, "[]"))));
     let jobs = crate::tools::jobs::testing::queue(&root, folder.path()).await;
@@ -48,6 +50,7 @@ async fn bench() -> Bench {
         renderer: Arc::new(Worker::default()),
         graph,
         jobs,
+        results: GraphCache::new(cache),
         artifacts,
         templates: load_templates(None).unwrap(),
         prompts: Prompts::load(None).unwrap(),

@@ -12,9 +12,11 @@ mod neo4j;
 mod process;
 mod proxy;
 mod redis;
+mod s3;
 
 pub use haproxy::HaProxy;
 pub use neo4j::{Exclusive, Neo4j, OwnNeo4j, exclusive as neo4j_exclusive};
 pub use process::free_port;
 pub use proxy::Proxy;
 pub use redis::{Redis, RedisCluster, RedisSentinels};
+pub use s3::S3;

@@ -1,9 +1,11 @@
 //! The audit's promises, one file per behaviour.
 
 mod acting;
+mod erasing;
 mod killing;
 mod lines;
 mod queries;
+mod retaining;
 mod storing;
 mod tampering;
 

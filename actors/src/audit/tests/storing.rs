@@ -69,8 +69,8 @@ fn every_orphaned_intent_gets_an_outcome_at_start_exactly_once() {
             call(finished, Phase::Outcome),
         ])
         .unwrap();
-    assert_eq!(orphans::sweep(&trail.path, &key(), 1000).unwrap(), 1);
-    assert_eq!(orphans::sweep(&trail.path, &key(), 1000).unwrap(), 0);
+    assert_eq!(orphans::sweep(&trail.path, &key(), 1000).unwrap().0, 1);
+    assert_eq!(orphans::sweep(&trail.path, &key(), 1000).unwrap().0, 0);
 
     let reader = open_reader(&trail.path).unwrap();
     let filter = Filter { success: Some(false), ..Filter::default() };

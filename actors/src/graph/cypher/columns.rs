@@ -12,7 +12,10 @@ pub fn top_level_return(tokens: &[Token<'_>]) -> Option<usize> {
 }
 
 /// Indexes from `start` on that stand outside all brackets opened since.
-fn top_level<'a>(tokens: &'a [Token<'a>], start: usize) -> impl Iterator<Item = usize> + 'a {
+pub(super) fn top_level<'a>(
+    tokens: &'a [Token<'a>],
+    start: usize,
+) -> impl Iterator<Item = usize> + 'a {
     let mut depth = 0usize;
     (start..tokens.len()).filter(move |&index| match tokens[index].kind {
         Kind::Sign('(' | '[' | '{') => {
@@ -59,6 +62,16 @@ pub fn rename(blanked: &str, tokens: &[Token<'_>], columns: &mut [String]) {
         if item.len() > 1 && !is_aliased(item) && !item[0].is_sign('*') {
             *column = words(blanked, item);
         }
+    }
+}
+
+/// What an item of `RETURN` is called: its `AS` name, a variable's own, or its words.
+pub(super) fn name_of(blanked: &str, item: &[Token<'_>]) -> String {
+    match item.last() {
+        Some(last) if last.is_name() && (item.len() == 1 || is_aliased(item)) => {
+            last.text.trim_matches('`').to_owned()
+        }
+        _ => words(blanked, item),
     }
 }
 

@@ -5,6 +5,7 @@
 //! parameter, and last whatever does not parse to a statement that only reads.
 
 mod columns;
+mod confine;
 mod dialect;
 mod guard;
 mod lexer;
@@ -12,6 +13,7 @@ mod parse;
 
 use serde_json::{Map, Value};
 
+pub use confine::{Column, Confined};
 pub use dialect::COMMON_SUBSET;
 pub use guard::Features;
 

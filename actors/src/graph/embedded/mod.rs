@@ -6,9 +6,9 @@
 
 mod engine;
 mod pool;
-mod query;
+pub(super) mod query;
 mod transfer;
-mod value;
+pub(super) mod value;
 mod write;
 
 use std::io::{BufRead, Write};
@@ -29,6 +29,7 @@ use super::model::{
     QueryResult, TransferReport, UpsertRequest, UpsertResult,
 };
 use super::options::GraphOptions;
+use super::page;
 use super::property;
 use super::store::{Answer, GraphStore};
 use crate::deadline::Deadline;
@@ -194,18 +195,7 @@ impl Shared {
 impl GraphStore for EmbeddedGraph {
     fn query(&self, request: QueryRequest, deadline: Deadline) -> Answer<'_, QueryResult> {
         async move {
-            let options = &self.shared.options;
-            let rows = request.row_limit.unwrap_or(options.rows_default);
-            if rows == 0 || rows > options.rows_max {
-                let problem = format!("{rows} is not in 1 to {}", options.rows_max);
-                return Err(GraphError::invalid("row_limit", problem));
-            }
-            let time = match request.timeout_ms {
-                Some(0) => return Err(GraphError::invalid("timeout_ms", "must be at least 1")),
-                Some(ms) => options.query_timeout().min(Duration::from_millis(ms)),
-                None => options.query_timeout(),
-            };
-            let end = deadline.at_most(time);
+            let (rows, end) = page::bounds(&request, &self.shared.options, deadline)?;
             let generation = self.shared.generation();
             self.read(Some(end), move |shared, engine, leash| {
                 let bounds = query::Bounds { rows, time: end.remaining(), generation };
@@ -275,7 +265,7 @@ impl GraphStore for EmbeddedGraph {
 
     fn ensure_index(&self, index: IndexSpec, deadline: Deadline) -> Answer<'_, bool> {
         async move {
-            property::check_identifier(&index.label, "label")?;
+            property::check_label(&index.label, "label")?;
             property::check_identifier(&index.property, "property")?;
             let end = deadline.at_most(self.shared.options.write_timeout());
             self.write(Some(end), move |_, engine, _| engine.ensure_index(&index)).await

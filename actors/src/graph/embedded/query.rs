@@ -3,20 +3,21 @@
 //! Called on a thread of the reading pool; refuses what the checks before it let through and the
 //! engine still cannot do.
 
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use marsdb_graph::PropertyValue;
 use marsdb_query::{ExecutionOptions, Executor, Statement};
-use serde_json::Value;
 
 use super::engine::Engine;
 use super::pool::Leash;
 use super::value;
 use crate::graph::cypher::{self, CheckedQuery, Features};
 use crate::graph::error::GraphError;
-use crate::graph::model::{QueryRequest, QueryResult, QueryStats, Truncation};
+use crate::graph::model::{QueryRequest, QueryResult, QueryStats};
 use crate::graph::options::GraphOptions;
+use crate::graph::page::Page;
 
 /// What bounds one run.
 pub(super) struct Bounds {
@@ -57,7 +58,14 @@ pub(super) fn run(
         .map_err(|error| stopped(cypher::explain(error), options, bounds, leash))?;
     let mut columns = result.columns;
     checked.name_columns(&mut columns)?;
-    let (rows, bytes, truncated_by) = collect(&columns, result.rows, options, bounds.rows)?;
+    let mut page = Page::new(&columns, bounds.rows, options);
+    for row in result.rows {
+        if page.is_full() {
+            break;
+        }
+        page.push(row.iter().map(value::to_json).collect())?;
+    }
+    let Page { rows, bytes, truncated_by, .. } = page;
     Ok(QueryResult {
         row_count: rows.len(),
         truncated: truncated_by.is_some(),
@@ -117,57 +125,23 @@ fn stopped(
     }
 }
 
-type Rows = (Vec<Vec<Value>>, usize, Option<Truncation>);
-
-/// Converts rows until a limit; a first row beyond the byte limit is an error, since no page of
-/// this query could ever hold it.
-fn collect(
-    columns: &[String],
-    cells: Vec<Vec<marsdb_query::Value>>,
-    options: &GraphOptions,
-    rows_max: usize,
-) -> Result<Rows, GraphError> {
-    // What each row costs beside its values: names, quotes, colons, commas, braces.
-    let names: usize = columns.iter().map(|name| name.len() + 4).sum::<usize>() + 2;
-    let (mut rows, mut bytes) = (Vec::new(), 0);
-    for row in cells {
-        if rows.len() == rows_max {
-            return Ok((rows, bytes, Some(Truncation::Rows)));
-        }
-        let row: Vec<Value> = row.iter().map(value::to_json).collect();
-        let size = names + row.iter().map(json_bytes).sum::<usize>();
-        if bytes + size > options.result_bytes_max {
-            if rows.is_empty() {
-                let limit = format!("{} bytes", options.result_bytes_max);
-                let instead = "return single properties instead of nodes, or parts of lists";
-                return Err(GraphError::limit("the size of one row", limit, instead));
-            }
-            return Ok((rows, bytes, Some(Truncation::Bytes)));
-        }
-        bytes += size;
-        rows.push(row);
-    }
-    Ok((rows, bytes, None))
-}
-
-struct Counter(usize);
-
-impl std::io::Write for Counter {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0 += bytes.len();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-fn json_bytes(value: &Value) -> usize {
-    let mut counter = Counter(0);
-    // Neither the value nor the counter can fail.
-    let _ = serde_json::to_writer(&mut counter, value);
-    counter.0
+/// The columns of a statement as an empty graph gives them: what `RETURN *` means, when another
+/// engine has no row to tell it by.
+pub(in crate::graph) fn columns_on_nothing(
+    statement: &Statement,
+    parameters: HashMap<String, PropertyValue>,
+) -> Option<Vec<String>> {
+    let engine = Engine::open(None).ok()?;
+    let mut statement = statement.clone();
+    marsdb_query::substitute_params(&mut statement, &parameters).ok()?;
+    cap_rows(&mut statement, 1);
+    let limits = ExecutionOptions {
+        max_intermediate_rows: Some(10_000),
+        timeout: Some(Duration::from_secs(1)),
+        params: parameters,
+        ..ExecutionOptions::default()
+    };
+    Some(Executor::new(&engine.store).execute_with_options(&statement, &limits).ok()?.columns)
 }
 
 /// The text property the base index holds.

@@ -120,7 +120,7 @@ fn property_json(property: &PropertyValue) -> Value {
 ///
 /// # Errors
 /// [`GraphError::Invalid`] with the path.
-pub(super) fn parameters(
+pub(in crate::graph) fn parameters(
     given: &Map<String, Value>,
     used: &[Parameter],
     bytes_max: usize,

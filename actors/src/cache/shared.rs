@@ -1,0 +1,182 @@
+//! The second tier: the same entries in Redis, for all nodes.
+//!
+//! ```text
+//! <prefix>cache:<namespace>:gen                generation, a random number; written by invalidations
+//! <prefix>cache:<namespace>:{<sha-256>}        value with its generation; gone after its life
+//! <prefix>cache:<namespace>:{<sha-256>}:lease  who computes it; gone after LEASE
+//! channel <prefix>cache:invalidated            "<namespace> <generation>"
+//! ```
+//! A value counts only if its generation is the one read in the same round trip. Called by the store.
+//! Never fails its callers: without Redis every look is a miss and every write is dropped and counted.
+
+use std::time::Duration;
+
+use super::entry::{Entry, token};
+use super::stats::Namespace;
+use crate::deadline::Deadline;
+use crate::redis::redis::{cmd, pipe};
+use crate::redis::{RedisClient, RedisError};
+
+/// How long one node may compute before others stop waiting for it.
+const LEASE: Duration = Duration::from_secs(5);
+
+/// How long a node waits for another's result before it computes itself.
+pub(super) const LEASE_WAIT: Duration = Duration::from_secs(1);
+
+/// How often it looks meanwhile.
+pub(super) const LEASE_LOOK: Duration = Duration::from_millis(20);
+
+/// What a look found.
+pub(super) struct Found {
+    /// The namespace's generation, as of this very moment.
+    pub(super) generation: u64,
+    /// The value, if it is of that generation.
+    pub(super) entry: Option<Entry>,
+}
+
+#[derive(Clone)]
+pub(super) struct Shared {
+    redis: RedisClient,
+    patience: Duration,
+}
+
+/// The keys of one entry.
+pub(super) struct Keys {
+    generation: String,
+    value: String,
+}
+
+impl Shared {
+    pub(super) fn new(redis: RedisClient) -> Self {
+        // Longer than the client's own limits, so that its verdict counts and the breaker learns.
+        Self { redis, patience: Duration::from_secs(3) }
+    }
+
+    pub(super) fn client(&self) -> &RedisClient {
+        &self.redis
+    }
+
+    pub(super) fn keys(&self, namespace: Namespace, digest: &[u8; 32]) -> Keys {
+        let mut tag = String::with_capacity(66);
+        tag.push('{');
+        for byte in digest {
+            tag.push(char::from(HEX[usize::from(byte >> 4)]));
+            tag.push(char::from(HEX[usize::from(byte & 15)]));
+        }
+        tag.push('}');
+        Keys {
+            generation: self.generation_key(namespace),
+            value: self.redis.key(&["cache", namespace.name(), &tag]),
+        }
+    }
+
+    pub(super) fn channel(&self) -> String {
+        self.redis.key(&["cache", "invalidated"])
+    }
+
+    /// Generation and value in one round trip.
+    pub(super) async fn look(&self, keys: &Keys, lives_max: Duration) -> Result<Found, RedisError> {
+        type Two = (Option<u64>, Option<Vec<u8>>);
+        let (generation, bytes): Two = match self.redis.is_cluster() {
+            false => {
+                let mut both = cmd("MGET");
+                both.arg(&keys.generation).arg(&keys.value);
+                self.redis.run(self.deadline(), false, &both).await?
+            }
+            // Two slots, two nodes, asked at the same time.
+            true => {
+                let (mut first, mut second) = (cmd("GET"), cmd("GET"));
+                first.arg(&keys.generation);
+                second.arg(&keys.value);
+                futures_util::try_join!(
+                    self.redis.run(self.deadline(), false, &first),
+                    self.redis.run(self.deadline(), false, &second),
+                )?
+            }
+        };
+        match generation {
+            Some(generation) => {
+                let entry = bytes.and_then(|b| Entry::from_bytes(&b, generation, lives_max));
+                Ok(Found { generation, entry })
+            }
+            // Never written, or lost: nothing that is there can be trusted.
+            None => Ok(Found { generation: self.begin(&keys.generation).await?, entry: None }),
+        }
+    }
+
+    /// The namespace's generation; begun if there is none.
+    pub(super) async fn generation(&self, namespace: Namespace) -> Result<u64, RedisError> {
+        let key = self.generation_key(namespace);
+        let mut get = cmd("GET");
+        get.arg(&key);
+        match self.redis.run(self.deadline(), true, &get).await? {
+            Some(generation) => Ok(generation),
+            None => self.begin(&key).await,
+        }
+    }
+
+    /// Of several nodes that begin at once one wins.
+    async fn begin(&self, key: &str) -> Result<u64, RedisError> {
+        let mut both = pipe();
+        both.cmd("SET").arg(key).arg(token()).arg("NX").ignore().cmd("GET").arg(key);
+        let (generation,): (u64,) = self.redis.pipeline(self.deadline(), true, &both).await?;
+        Ok(generation)
+    }
+
+    /// Makes everything stored before count no more, and tells the other nodes.
+    pub(super) async fn renew(&self, namespace: Namespace, to: u64) -> Result<(), RedisError> {
+        let mut set = cmd("SET");
+        set.arg(self.generation_key(namespace)).arg(to);
+        // Repeating it would only drop what was stored in between.
+        self.redis.run::<()>(self.deadline(), true, &set).await?;
+        let mut tell = cmd("PUBLISH");
+        tell.arg(self.channel()).arg(format!("{} {to}", namespace.name()));
+        // Nodes that do not hear it look by themselves every second.
+        let _ = self.redis.run::<i64>(self.deadline(), true, &tell).await;
+        Ok(())
+    }
+
+    pub(super) async fn store(
+        &self,
+        keys: &Keys,
+        generation: u64,
+        entry: &Entry,
+    ) -> Result<(), RedisError> {
+        let lives_ms = entry.remaining().as_millis() as u64;
+        if lives_ms == 0 {
+            return Ok(());
+        }
+        let mut set = cmd("SET");
+        set.arg(&keys.value).arg(entry.to_bytes(generation)).arg("PX").arg(lives_ms);
+        self.redis.run(self.deadline(), false, &set).await
+    }
+
+    /// The right to compute this key, for one node at a time.
+    pub(super) async fn lease(&self, keys: &Keys) -> Result<bool, RedisError> {
+        let mut set = cmd("SET");
+        set.arg(lease_key(keys)).arg(1).arg("NX").arg("PX").arg(LEASE.as_millis() as u64);
+        let taken: Option<String> = self.redis.run(self.deadline(), false, &set).await?;
+        Ok(taken.is_some())
+    }
+
+    /// Lets the next one compute. Not waited for by anybody who has the value.
+    pub(super) async fn release(&self, keys: &Keys) {
+        let mut delete = cmd("DEL");
+        delete.arg(lease_key(keys));
+        let _ = self.redis.run::<i64>(self.deadline(), false, &delete).await;
+    }
+
+    fn generation_key(&self, namespace: Namespace) -> String {
+        self.redis.key(&["cache", namespace.name(), "gen"])
+    }
+
+    fn deadline(&self) -> Deadline {
+        Deadline::after(self.patience)
+    }
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+fn lease_key(keys: &Keys) -> String {
+    format!("{}:lease", keys.value)
+}

@@ -1,0 +1,215 @@
+//! From events to nodes and relationships: what a batch says to Neo4j.
+//!
+//! Pure. Every event becomes an `AuditEvent`; the outcome of a tool call becomes an `Execution` with its
+//! person, session, trace, artifacts and data. Values Neo4j has no type for go as JSON text.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::statements as cypher;
+use crate::audit::{Phase, Spooled};
+use crate::neo4j::{BoltList, BoltMap, BoltType, Params, Statement};
+
+/// Names of artifacts and data that one call may link to; its tool bounded them already.
+const LINKS_MAX: usize = 256;
+
+/// The statements of a batch; run in one transaction, in this order.
+pub(super) fn statements(events: &[Spooled], node_id: &str) -> Vec<Statement> {
+    let mut batch = vec![unwind(cypher::EVENTS, events.iter().map(|e| event(e, node_id)))];
+    batch.extend(links(events, node_id));
+    batch
+}
+
+/// The executions of a batch and everything they are linked to.
+pub(super) fn links(events: &[Spooled], node_id: &str) -> Vec<Statement> {
+    let calls: Vec<Call<'_>> = events.iter().filter_map(Call::of).collect();
+    let mut batch = Vec::new();
+    let mut add = |text, rows: Vec<BoltType>| {
+        if !rows.is_empty() {
+            batch.push(unwind(text, rows.into_iter()));
+        }
+    };
+    add(
+        cypher::EXECUTIONS,
+        calls.iter().map(|call| execution(call.of, call.id, node_id)).collect(),
+    );
+    let all = |names: fn(&Call<'_>) -> Option<String>| {
+        let pairs = calls.iter().filter_map(|call| Some((call.id, names(call)?)));
+        pairs.collect::<Vec<_>>()
+    };
+    let singles: [(&'static str, &'static str, Vec<(&str, String)>); 3] = [
+        (cypher::USERS, cypher::RAN, all(|call| call.of.event.user_id.clone())),
+        (cypher::SESSIONS, cypher::IN_SESSION, all(|call| call.of.event.body.session_id.clone())),
+        (cypher::TRACES, cypher::IN_TRACE, all(|call| call.of.event.body.trace_id.clone())),
+    ];
+    for (nodes, relationships, pairs) in singles {
+        let names: BTreeSet<&str> = pairs.iter().map(|(_, name)| name.as_str()).collect();
+        add(nodes, names.into_iter().map(BoltType::from).collect());
+        add(relationships, pairs.iter().map(|(call, name)| link(call, name)).collect());
+    }
+    let artifacts: Vec<_> = calls.iter().flat_map(Call::artifacts).collect();
+    add(cypher::ARTIFACTS, artifacts.iter().map(|(_, artifact)| artifact.node()).collect());
+    add(cypher::PRODUCED, artifacts.iter().map(|(call, a)| link(call, a.id)).collect());
+    let touched: Vec<_> = calls.iter().flat_map(Call::touched).collect();
+    let keys: BTreeSet<&str> = touched.iter().map(|(_, key)| *key).collect();
+    add(cypher::DATA, keys.into_iter().map(BoltType::from).collect());
+    add(cypher::TOUCHED, touched.iter().map(|(call, key)| link(call, key)).collect());
+    batch
+}
+
+/// An event's properties as a row, for replacing the one that is there.
+pub(super) fn replacement(events: &[Spooled], node_id: &str) -> Vec<Statement> {
+    let calls = events.iter().filter_map(Call::of).map(|call| BoltType::from(call.id));
+    let calls: Vec<_> = calls.collect();
+    let mut batch = vec![unwind(cypher::REPLACE_EVENTS, events.iter().map(|e| event(e, node_id)))];
+    if !calls.is_empty() {
+        batch.push(unwind(cypher::UNLINK_DATA, calls.into_iter()));
+    }
+    batch.extend(links(events, node_id));
+    batch
+}
+
+/// A statement over rows.
+pub(super) fn unwind(text: &'static str, rows: impl Iterator<Item = BoltType>) -> Statement {
+    let rows = BoltList { value: rows.collect() };
+    Statement::new(text).with(Params::new().set("rows", BoltType::List(rows)))
+}
+
+/// The outcome of a tool call.
+struct Call<'a> {
+    of: &'a Spooled,
+    id: &'a str,
+}
+
+/// A file that a call left.
+struct Artifact<'a> {
+    id: &'a str,
+    sha256: Option<&'a str>,
+    size: Option<i64>,
+}
+
+impl<'a> Call<'a> {
+    fn of(of: &'a Spooled) -> Option<Self> {
+        let event = &of.event;
+        let id = event.call_id.as_deref()?;
+        (event.phase == Phase::Outcome && event.tool.is_some()).then_some(Self { of, id })
+    }
+
+    fn list(&self, name: &str) -> impl Iterator<Item = &'a Value> {
+        let list = self.of.event.body.details.get(name).and_then(Value::as_array);
+        list.into_iter().flatten().take(LINKS_MAX)
+    }
+
+    fn artifacts(&self) -> impl Iterator<Item = (&'a str, Artifact<'a>)> {
+        let id = self.id;
+        self.list("produced").filter_map(move |artifact| {
+            let text = |name: &str| artifact.get(name).and_then(Value::as_str);
+            let size = artifact.get("size").and_then(Value::as_i64);
+            Some((id, Artifact { id: text("id")?, sha256: text("sha256"), size }))
+        })
+    }
+
+    fn touched(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let id = self.id;
+        self.list("touched").filter_map(move |key| Some((id, key.as_str()?)))
+    }
+}
+
+impl Artifact<'_> {
+    fn node(&self) -> BoltType {
+        let mut row = Row::default();
+        row.text("id", Some(self.id)).text("sha256", self.sha256).int("size", self.size);
+        row.finish()
+    }
+}
+
+fn link(call: &str, to: &str) -> BoltType {
+    let mut row = Row::default();
+    row.text("call", Some(call)).text("to", Some(to));
+    row.finish()
+}
+
+fn execution(call: &Spooled, call_id: &str, node_id: &str) -> BoltType {
+    let event = &call.event;
+    let mut row = Row::default();
+    row.text("call_id", Some(call_id))
+        .text("tool", event.tool.as_deref())
+        .text("event_type", Some(event.event_type.as_str()))
+        .text("timestamp", Some(&event.timestamp))
+        .int("ts", Some(call.ts_us))
+        .text("node_id", Some(node_id))
+        .truth("success", event.success)
+        .float("duration_ms", event.body.duration_ms);
+    row.finish()
+}
+
+fn event(spooled: &Spooled, node_id: &str) -> BoltType {
+    let event = &spooled.event;
+    let body = &event.body;
+    let details = (!body.details.is_empty())
+        .then(|| serde_json::to_string(&body.details).unwrap_or_default());
+    let mut row = Row::default();
+    row.text("event_id", Some(&event.event_id))
+        .text("node_id", Some(node_id))
+        .int("seq", Some(event.seq))
+        .int("ts", Some(spooled.ts_us))
+        .text("timestamp", Some(&event.timestamp))
+        .text("event_type", Some(event.event_type.as_str()))
+        .text("phase", Some(event.phase.as_str()))
+        .text("call_id", event.call_id.as_deref())
+        .text("user_id", event.user_id.as_deref())
+        .text("tool", event.tool.as_deref())
+        .truth("success", event.success)
+        .text("action", Some(&body.action))
+        .text("resource", body.resource.as_deref())
+        .text("ip_address", body.ip_address.as_deref())
+        .text("user_agent", body.user_agent.as_deref())
+        .text("request_id", body.request_id.as_deref())
+        .text("session_id", body.session_id.as_deref())
+        .float("duration_ms", body.duration_ms)
+        .text("error_message", body.error_message.as_deref())
+        .text("trace_id", body.trace_id.as_deref())
+        .text("details", details.as_deref())
+        .text("prev_hash", Some(&event.prev_hash))
+        .text("hash", Some(&event.hash))
+        .truth("erased", event.erased.then_some(true));
+    row.finish()
+}
+
+/// A map in the making; what is absent is left out.
+#[derive(Default)]
+pub(super) struct Row(BoltMap);
+
+impl Row {
+    fn put(&mut self, name: &str, value: Option<BoltType>) -> &mut Self {
+        if let Some(value) = value {
+            self.0.put(name.into(), value);
+        }
+        self
+    }
+
+    pub(super) fn text(&mut self, name: &str, text: Option<&str>) -> &mut Self {
+        self.put(name, text.map(BoltType::from))
+    }
+
+    pub(super) fn value(&mut self, name: &str, value: BoltType) -> &mut Self {
+        self.put(name, Some(value))
+    }
+
+    fn int(&mut self, name: &str, int: Option<i64>) -> &mut Self {
+        self.put(name, int.map(BoltType::from))
+    }
+
+    fn float(&mut self, name: &str, float: Option<f64>) -> &mut Self {
+        self.put(name, float.map(BoltType::from))
+    }
+
+    fn truth(&mut self, name: &str, truth: Option<bool>) -> &mut Self {
+        self.put(name, truth.map(BoltType::from))
+    }
+
+    pub(super) fn finish(self) -> BoltType {
+        BoltType::Map(self.0)
+    }
+}
