@@ -1,7 +1,7 @@
 //! `GET /api/v1/jobs/{id}/events`: what happens to a job, as it happens.
 //!
 //! NDJSON, or SSE for who accepts `text/event-stream`. Begins after `Last-Event-ID` (or `?after=`), ends
-//! with the job's last event or after five minutes, beats every ten seconds in between. Events older than
+//! with the job's last event, after five minutes or when the node stops, beats every ten seconds in between. Events older than
 //! the job's ring are gone; the gap shows in the numbers.
 
 use std::collections::VecDeque;
@@ -115,7 +115,8 @@ impl Watch {
                 return Some(bytes);
             }
             let now = Instant::now();
-            if self.job.status.state.is_final() || now >= self.ends {
+            let closing = self.state.engine.jobs.is_closing();
+            if self.job.status.state.is_final() || now >= self.ends || closing {
                 return None;
             }
             if now >= self.beaten + BEAT {

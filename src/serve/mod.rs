@@ -137,6 +137,8 @@ async fn run(
     let ended = wait(exit).await?;
     let deadline = Deadline::after(Duration::from_secs(config.http.drain_seconds));
     tracing::info!(drain_seconds = config.http.drain_seconds, "draining");
+    // Streams of jobs end now, or they would hold the server up; running jobs have the whole drain.
+    engine.jobs.close();
     // Stops accepting, lets open requests finish, within `http.drain_seconds`.
     server.stop(true).await;
     if let Err(error) = serving.await {

@@ -99,7 +99,8 @@ impl Registry {
     }
 
     fn of(parts: Parts) -> Result<Self, String> {
-        let Parts { cell, memo, renderer, graph, jobs, results, artifacts, templates, prompts } = parts;
+        let Parts { cell, memo, renderer, graph, jobs, results, artifacts, templates, prompts } =
+            parts;
         let prompts = Arc::new(prompts);
         Self::new(vec![
             boxed(ExecuteCode::new(cell.clone(), artifacts.clone(), jobs.clone())),

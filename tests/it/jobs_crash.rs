@@ -86,7 +86,7 @@ impl Load {
             self.next.set(key + 1);
             let lane = ["interactive", "normal", "low"][key % 3];
             let body = json!({
-                "tool": "list_prompts", "priority": lane, "idempotent": key % 3 == 0,
+                "tool": "list_prompts", "priority": lane, "idempotent": key.is_multiple_of(3),
                 "max_attempts": 10,
             });
             while !self.enqueue(&client, key, &body).await {
@@ -192,7 +192,7 @@ fn judge(load: &Load, jobs: &HashMap<String, Value>, runs: &HashMap<String, Hash
         let job = jobs.get(id).unwrap_or_else(|| panic!("job {id} was acknowledged and is lost"));
         let times = runs.get(id).map_or(0, HashSet::len);
         let status = job["status"].as_str().unwrap();
-        let idempotent = key % 3 == 0;
+        let idempotent = key.is_multiple_of(3);
         match status {
             "completed" => assert!(times >= 1, "{job} completed without a run"),
             "outcome_unknown" if !idempotent => unknown += 1,

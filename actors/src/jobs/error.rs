@@ -60,7 +60,7 @@ pub enum JobsError {
     #[error("jobs.engine = \"redis\" needs redis.urls")]
     NoRedis,
     /// The file.
-    #[error("the job store failed")]
+    #[error("the job store cannot be written or read; try again shortly")]
     Sqlite(#[source] Arc<rusqlite::Error>),
     /// The actor or the thread could not be started.
     #[error("the job queue did not start: {0}")]
@@ -92,9 +92,12 @@ impl Classify for JobsError {
             Self::Full(_) | Self::SchedulesFull(_) => Kind::Overloaded,
             Self::KeyConflict => Kind::Conflict,
             Self::Cron(_) | Self::TooLarge { .. } => Kind::InvalidInput,
-            Self::Away { .. } | Self::NoRedis | Self::Start(_) => Kind::Unavailable,
+            // A transaction that failed did nothing.
+            Self::Away { .. } | Self::NoRedis | Self::Start(_) | Self::Sqlite(_) => {
+                Kind::Unavailable
+            }
             Self::Unanswered => Kind::DeadlineExceeded,
-            Self::UnknownKey | Self::Corrupt(_) | Self::Sqlite(_) => Kind::Internal,
+            Self::UnknownKey | Self::Corrupt(_) => Kind::Internal,
         }
     }
 

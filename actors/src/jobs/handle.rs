@@ -311,6 +311,16 @@ impl JobsHandle {
         self.shared.stats()
     }
 
+    /// Takes no more jobs; those in hand go on. The first step of a drain.
+    pub fn close(&self) {
+        self.shared.close();
+    }
+
+    /// Whether this node takes no more jobs.
+    pub fn is_closing(&self) -> bool {
+        self.shared.is_retiring()
+    }
+
     /// Takes no more jobs, waits for those in hand, kills what is left shortly before the deadline and
     /// records what became of it.
     pub async fn retire(&self, deadline: Deadline) {

@@ -162,9 +162,14 @@ impl Shared {
         self.retiring.load(Ordering::Acquire)
     }
 
-    pub(super) async fn retire(&self, deadline: Deadline) {
+    pub(super) fn close(&self) {
         self.retiring.store(true, Ordering::Release);
         self.wake.notify_waiters();
+        self.changed();
+    }
+
+    pub(super) async fn retire(&self, deadline: Deadline) {
+        self.close();
         let patience = deadline.remaining().saturating_sub(LAST_WORDS);
         if tokio::time::timeout(patience, self.idle()).await.is_err() {
             tracing::warn!(jobs = self.held.len(), "running jobs are killed: the node stops");
