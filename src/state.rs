@@ -58,6 +58,18 @@ pub struct AppState {
     lists: Mutex<HashMap<Arc<[String]>, Arc<ToolList>>>,
 }
 
+/// What an [`AppState`] is put together from; the fields are explained there.
+#[allow(missing_docs, reason = "documented at AppState")]
+pub struct StateParts {
+    pub engine: Engine,
+    pub registry: Registry,
+    pub authenticator: Authenticator,
+    pub admission: Admission,
+    pub artifacts: ArtifactStore,
+    pub metrics: Instruments,
+    pub forwarder: Forwarder,
+}
+
 /// Whether the engine can serve, and what its parts say.
 #[derive(Serialize)]
 pub struct Readiness {
@@ -93,16 +105,16 @@ impl AppState {
     ///
     /// # Errors
     /// A tool that no client could call.
-    pub fn new(
-        engine: Engine,
-        registry: Registry,
-        authenticator: Authenticator,
-        admission: Admission,
-        artifacts: ArtifactStore,
-        metrics: Instruments,
-        forwarder: Forwarder,
-        config: &Config,
-    ) -> Result<Self, InvalidTool> {
+    pub fn new(parts: StateParts, config: &Config) -> Result<Self, InvalidTool> {
+        let StateParts {
+            engine,
+            registry,
+            authenticator,
+            admission,
+            artifacts,
+            metrics,
+            forwarder,
+        } = parts;
         Ok(Self {
             all_tools: ToolList::new(registry.descriptors())?,
             engine,
@@ -266,6 +278,13 @@ impl AppState {
         dependencies.extend(self.redis());
         dependencies.extend(self.shipping());
         dependencies.extend(self.sharing());
+        if let Some(jobs) =
+            dependencies.iter_mut().find(|d| d.name == "jobs" && d.status == "ready")
+            && !self.engine.jobs.stats().store_up
+        {
+            jobs.status = "degraded";
+            jobs.detail = vec!["the store of the job queue does not answer".to_owned()];
+        }
         let worst = |status| dependencies.iter().any(|d| d.status == status);
         let can_serve = tree.can_serve() && !self.leaving.load(Ordering::Relaxed);
         let status = match (can_serve, worst("unavailable") || worst("degraded")) {

@@ -16,6 +16,10 @@ mod cli;
 mod idempotency;
 #[path = "it/input.rs"]
 mod input;
+#[path = "it/jobs.rs"]
+mod jobs;
+#[path = "it/jobs_crash.rs"]
+mod jobs_crash;
 #[path = "it/loss.rs"]
 mod loss;
 #[path = "it/mcp_clients.rs"]
