@@ -9,10 +9,12 @@ use opentelemetry::metrics::{Counter, Histogram};
 use opentelemetry::{KeyValue, global};
 use ultimate_mcp_actors::cache::{CacheHandle, NamespaceStats};
 use ultimate_mcp_actors::execution::{ExecutionHandle, ExecutionStats};
+use ultimate_mcp_actors::jobs::{JobsHandle, JobsStats, Lane, LaneDepth};
 use ultimate_mcp_actors::neo4j::Neo4jClient;
 use ultimate_mcp_actors::redis::RedisClient;
 use ultimate_mcp_actors::resilience::BreakerState;
 use ultimate_mcp_actors::sandboxes::{SandboxesHandle, SandboxesStats};
+use ultimate_mcp_actors::shipping::{ShippingHandle, ShippingStatus};
 use ultimate_mcp_actors::supervision::TreeHandle;
 
 use crate::error::{ApiError, Code};
@@ -110,32 +112,6 @@ impl Instruments {
         gauge("cell_launcher_losses", "launchers that died", |stats| stats.launcher_losses);
     }
 
-    /// Asks the sandboxes actor at every scrape: open ones, steps, ends by their reason.
-    pub fn observe_sandboxes(&self, sandboxes: &SandboxesHandle) {
-        let meter = global::meter(METER_NAME);
-        let gauge = |name: &'static str, help: &'static str, read: fn(&SandboxesStats) -> u64| {
-            let sandboxes = sandboxes.clone();
-            let _ = meter
-                .u64_observable_gauge(name)
-                .with_description(help)
-                .with_callback(move |observer| observer.observe(read(&sandboxes.stats()), &[]))
-                .build();
-        };
-        gauge("sandboxes_open", "sandboxes that stay, open now", |stats| stats.open as u64);
-        gauge("sandboxes_created", "sandboxes opened", |stats| stats.created);
-        gauge("sandbox_steps", "steps taken in sandboxes", |stats| stats.steps);
-        let sandboxes = sandboxes.clone();
-        let _ = meter
-            .u64_observable_gauge("sandboxes_ended")
-            .with_description("sandboxes that ended, by why")
-            .with_callback(move |observer| {
-                for (reason, count) in sandboxes.stats().ended {
-                    observer.observe(count, &[KeyValue::new("reason", reason)]);
-                }
-            })
-            .build();
-    }
-
     /// Asks the client of Neo4j at every scrape: whether it serves, its calls, its breaker.
     pub fn observe_neo4j(&self, client: &Neo4jClient) {
         let meter = global::meter(METER_NAME);
@@ -228,6 +204,86 @@ impl Instruments {
         gauge("redis_breaker_rejected", "calls its breaker refused since the start", |client| {
             client.snapshot().breaker.rejected
         });
+    }
+
+    /// Reads at every scrape how far the copy of the audit in Neo4j is.
+    pub fn observe_shipping(&self, shipping: &ShippingHandle) {
+        let meter = global::meter(METER_NAME);
+        let gauge = |name: &'static str, help: &'static str, read: fn(&ShippingStatus) -> f64| {
+            let shipping = shipping.clone();
+            let _ = meter
+                .f64_observable_gauge(name)
+                .with_description(help)
+                .with_callback(move |observer| observer.observe(read(&shipping.status()), &[]))
+                .build();
+        };
+        gauge("audit_shipping_lag_events", "events that wait for Neo4j", |s| s.lag_events as f64);
+        gauge("audit_shipping_lag_seconds", "age of the oldest of them", |s| s.lag_seconds);
+        gauge("audit_shipping_events", "events shipped since the start", |s| {
+            s.events_shipped as f64
+        });
+        gauge("audit_shipping_failures", "attempts that failed since the start", |s| {
+            s.failures as f64
+        });
+    }
+
+    /// Asks the sandboxes actor at every scrape: open ones, steps, ends by their reason.
+    pub fn observe_sandboxes(&self, sandboxes: &SandboxesHandle) {
+        let meter = global::meter(METER_NAME);
+        let gauge = |name: &'static str, help: &'static str, read: fn(&SandboxesStats) -> u64| {
+            let sandboxes = sandboxes.clone();
+            let _ = meter
+                .u64_observable_gauge(name)
+                .with_description(help)
+                .with_callback(move |observer| observer.observe(read(&sandboxes.stats()), &[]))
+                .build();
+        };
+        gauge("sandboxes_open", "sandboxes that stay, open now", |stats| stats.open as u64);
+        gauge("sandboxes_created", "sandboxes opened", |stats| stats.created);
+        gauge("sandbox_steps", "steps taken in sandboxes", |stats| stats.steps);
+        let sandboxes = sandboxes.clone();
+        let _ = meter
+            .u64_observable_gauge("sandboxes_ended")
+            .with_description("sandboxes that ended, by why")
+            .with_callback(move |observer| {
+                for (reason, count) in sandboxes.stats().ended {
+                    observer.observe(count, &[KeyValue::new("reason", reason)]);
+                }
+            })
+            .build();
+    }
+
+    /// Reads the job queue's last figures at every scrape: lanes, and what this node did.
+    pub fn observe_jobs(&self, jobs: &JobsHandle) {
+        let meter = global::meter(METER_NAME);
+        let lanes = |name: &'static str, help: &'static str, read: fn(&LaneDepth) -> u64| {
+            let jobs = jobs.clone();
+            let _ = meter
+                .u64_observable_gauge(name)
+                .with_description(help)
+                .with_callback(move |observer| {
+                    for (lane, depth) in Lane::ALL.into_iter().zip(&jobs.stats().depths) {
+                        observer.observe(read(depth), &[KeyValue::new("lane", lane.as_str())]);
+                    }
+                })
+                .build();
+        };
+        lanes("jobs_queued", "jobs that wait, delayed ones included", |d| d.queued);
+        lanes("jobs_running", "jobs in the hands of workers, on all nodes", |d| d.running);
+        lanes("jobs_dead_letters", "jobs an operator should look at", |d| d.dead);
+        lanes("jobs_oldest_ms", "age of the oldest job that could run", |d| d.oldest_ms);
+        let node = |name: &'static str, help: &'static str, read: fn(&JobsStats) -> u64| {
+            let jobs = jobs.clone();
+            let _ = meter
+                .u64_observable_gauge(name)
+                .with_description(help)
+                .with_callback(move |observer| observer.observe(read(&jobs.stats()), &[]))
+                .build();
+        };
+        node("jobs_in_hand", "jobs in hand on this node", |stats| stats.in_hand);
+        node("jobs_attempts", "attempts begun by this node", |stats| stats.begun);
+        node("jobs_retries", "jobs this node sent round again", |stats| stats.retries);
+        node("jobs_reaped", "jobs this node took from workers that died", |stats| stats.reaped);
     }
 
     /// An admitted call ended.
