@@ -97,7 +97,7 @@ async fn main() {
             });
             ours = ours.min(timed(KEYS, reads).await);
             let graph = reader.stats()[1];
-            assert_eq!(graph.shared_hits as usize, KEYS, "{graph:?}");
+            assert!(graph.shared_hits as usize >= KEYS, "{graph:?}");
         }
         println!(
             "redis hit, {what}: {ours:.1} µs; bare GET {floor:.1} µs; ratio {:.2}",

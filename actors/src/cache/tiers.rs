@@ -137,7 +137,11 @@ impl Space {
                 Some(found)
             }
             Err(_) => {
-                self.lose();
+                // In a cluster it may be this key's node alone; the generation is asked for by itself.
+                match shared.client().is_cluster() {
+                    true => self.counters.shared_error(),
+                    false => self.lose(),
+                }
                 None
             }
         }

@@ -146,8 +146,8 @@ impl Connector {
             builder = builder.certs(certificates.clone());
         }
         let client = builder.build()?;
-        // Twice: the first nodes, then those they name.
-        let bound = self.connect_timeout * 2;
+        // The first nodes, whom they name, and those.
+        let bound = self.connect_timeout * 3;
         let opened = timeout(bound, client.get_async_connection()).await;
         opened.unwrap_or_else(late).map(Link::Cluster)
     }

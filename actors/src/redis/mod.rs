@@ -22,8 +22,8 @@ mod watch;
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -43,6 +43,9 @@ pub use self::script::Script;
 pub use self::subscription::{Notice, Subscription};
 pub use self::watch::RedisHealth;
 
+/// A connection to a cluster is replaced at most this often.
+const REPLACE_EVERY: Duration = Duration::from_secs(1);
+
 /// The way to Redis. Cheap to clone; connects when first needed and again whenever it has to.
 #[derive(Clone)]
 pub struct RedisClient {
@@ -57,6 +60,8 @@ struct Inner {
     standing: state::Receiver<Standing>,
     /// A connection turned out to be of no use.
     trouble: Notify,
+    /// For work that outlives a command.
+    own: Weak<Inner>,
 }
 
 /// A connection and the right to replace it.
@@ -64,6 +69,8 @@ struct Inner {
 struct Slot {
     link: ArcSwapOption<Link>,
     connecting: tokio::sync::Mutex<()>,
+    /// A connection to a cluster is being replaced, or was just now.
+    replacing: AtomicBool,
 }
 
 /// A connection of one's own, for commands that block.
@@ -88,7 +95,10 @@ impl RedisClient {
         let (sender, standing) = state::channel(Standing::unknown());
         let trouble = Notify::new();
         let dependency = Dependency::new("redis", options.resilience.clone(), observer);
-        let inner = Arc::new(Inner { options, connector, slots, dependency, standing, trouble });
+        let inner = Arc::new_cyclic(|own| {
+            let own = own.clone();
+            Inner { options, connector, slots, dependency, standing, trouble, own }
+        });
         tokio::spawn(watch::watch(Arc::downgrade(&inner), sender));
         Ok(Self { inner })
     }
@@ -266,7 +276,7 @@ impl Inner {
     /// Makes an error ours, and lets go of a connection that is of no more use.
     fn judged<T>(
         &self,
-        slot: &Slot,
+        slot: usize,
         link: &Arc<Link>,
         answer: redis::RedisResult<T>,
     ) -> Result<T, RedisError> {
@@ -274,9 +284,11 @@ impl Inner {
             Ok(value) => return Ok(value),
             Err(error) => RedisError::command(error),
         };
-        if error.spoils_connection() {
+        if error.spoils_connection() && matches!(**link, Link::Cluster(_)) {
+            self.replace(slot, link);
+        } else if error.spoils_connection() {
             // Only this one: another caller may have replaced it already.
-            slot.link.rcu(|current| match current {
+            self.slots[slot].link.rcu(|current| match current {
                 Some(current) if Arc::ptr_eq(current, link) => None,
                 other => other.clone(),
             });
@@ -285,20 +297,39 @@ impl Inner {
         Err(error)
     }
 
+    /// The other nodes of a cluster are well, so its connection is used until there is a new one, which
+    /// knows who serves the slots now.
+    fn replace(&self, slot: usize, old: &Arc<Link>) {
+        let current = self.slots[slot].link.load();
+        let known = current.as_ref().is_some_and(|current| Arc::ptr_eq(current, old));
+        if !known || self.slots[slot].replacing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let Some(inner) = self.own.upgrade() else { return };
+        tokio::spawn(async move {
+            if let Ok(link) = inner.connector.link(inner.command_timeout()).await {
+                inner.slots[slot].link.store(Some(Arc::new(link)));
+            }
+            tokio::time::sleep(REPLACE_EVERY).await;
+            inner.slots[slot].replacing.store(false, Ordering::Release);
+        });
+    }
+
     /// This thread's connection, made if there is none.
-    async fn link(&self) -> Result<(&Slot, Arc<Link>), RedisError> {
-        let slot = &self.slots[thread_number() % self.slots.len()];
+    async fn link(&self) -> Result<(usize, Arc<Link>), RedisError> {
+        let index = thread_number() % self.slots.len();
+        let slot = &self.slots[index];
         if let Some(link) = slot.link.load_full() {
-            return Ok((slot, link));
+            return Ok((index, link));
         }
         let _alone = slot.connecting.lock().await;
         if let Some(link) = slot.link.load_full() {
-            return Ok((slot, link));
+            return Ok((index, link));
         }
         let link = self.connector.link(self.command_timeout()).await;
         let link = Arc::new(link.map_err(RedisError::connecting)?);
         slot.link.store(Some(link.clone()));
-        Ok((slot, link))
+        Ok((index, link))
     }
 
     /// Asks past the breaker, to know the reason; then helps the breaker to close.
