@@ -12,6 +12,7 @@ use ultimate_mcp_actors::execution::{ExecutionHandle, ExecutionStats};
 use ultimate_mcp_actors::neo4j::Neo4jClient;
 use ultimate_mcp_actors::redis::RedisClient;
 use ultimate_mcp_actors::resilience::BreakerState;
+use ultimate_mcp_actors::sandboxes::{SandboxesHandle, SandboxesStats};
 use ultimate_mcp_actors::supervision::TreeHandle;
 
 use crate::error::{ApiError, Code};
@@ -201,6 +202,32 @@ impl Instruments {
         gauge("redis_breaker_rejected", "calls its breaker refused since the start", |client| {
             client.snapshot().breaker.rejected
         });
+    }
+
+    /// Asks the sandboxes actor at every scrape: open ones, steps, ends by their reason.
+    pub fn observe_sandboxes(&self, sandboxes: &SandboxesHandle) {
+        let meter = global::meter(METER_NAME);
+        let gauge = |name: &'static str, help: &'static str, read: fn(&SandboxesStats) -> u64| {
+            let sandboxes = sandboxes.clone();
+            let _ = meter
+                .u64_observable_gauge(name)
+                .with_description(help)
+                .with_callback(move |observer| observer.observe(read(&sandboxes.stats()), &[]))
+                .build();
+        };
+        gauge("sandboxes_open", "sandboxes that stay, open now", |stats| stats.open as u64);
+        gauge("sandboxes_created", "sandboxes opened", |stats| stats.created);
+        gauge("sandbox_steps", "steps taken in sandboxes", |stats| stats.steps);
+        let sandboxes = sandboxes.clone();
+        let _ = meter
+            .u64_observable_gauge("sandboxes_ended")
+            .with_description("sandboxes that ended, by why")
+            .with_callback(move |observer| {
+                for (reason, count) in sandboxes.stats().ended {
+                    observer.observe(count, &[KeyValue::new("reason", reason)]);
+                }
+            })
+            .build();
     }
 
     /// An admitted call ended.

@@ -26,6 +26,8 @@ mod nodes_down;
 mod redis;
 #[path = "it/roles.rs"]
 mod roles;
+#[path = "it/sandboxes.rs"]
+mod sandboxes;
 #[path = "it/security.rs"]
 mod security;
 #[path = "it/start.rs"]

@@ -9,7 +9,8 @@
 //! ├─ graph            embedded store, or Neo4j
 //! ├─ sessions-N       shards
 //! ├─ idempotency      optional: keys of calls that must be run once; absent where Redis keeps them
-//! └─ execution        queue and link to the launcher of the cell
+//! ├─ execution        queue and link to the launcher of the cell
+//! └─ sandboxes        interpreters that stay between calls, on that launcher
 //! ```
 //! Called by the face's `serve`. Refuses to start without its stores: a server that cannot record must
 //! not answer.
@@ -28,6 +29,7 @@ use crate::neo4j::{Neo4jClient, Neo4jError, Neo4jOptions};
 use crate::node::{NodeIdentity, NodesHandle};
 use crate::redis::{RedisClient, RedisError, RedisOptions};
 use crate::resilience::Transition;
+use crate::sandboxes::{SandboxesError, SandboxesHandle, SandboxesOptions};
 use crate::sessions::{SessionsError, SessionsHandle, SessionsOptions};
 use crate::supervision::{
     DrainReport, ExitSignal, Observer, SpawnError, SupervisionOptions, Supervisor, TreeHandle,
@@ -72,6 +74,8 @@ pub struct EngineOptions {
     pub node: NodeIdentity,
     /// `[cell]`.
     pub cell: ExecutionOptions,
+    /// `[sandboxes]`.
+    pub sandboxes: SandboxesOptions,
 }
 
 /// Why the engine did not start.
@@ -104,6 +108,9 @@ pub enum StartError {
     /// The cell.
     #[error("the cell did not start: {0}")]
     Execution(#[from] ExecutionError),
+    /// Sandboxes that stay.
+    #[error("sandboxes did not start: {0}")]
+    Sandboxes(#[from] SandboxesError),
 }
 
 /// The running engine: one handle per actor. Cheap to clone.
@@ -121,6 +128,8 @@ pub struct Engine {
     pub sessions: SessionsHandle,
     /// The cell.
     pub execution: ExecutionHandle,
+    /// Sandboxes that stay.
+    pub sandboxes: SandboxesHandle,
     /// This node and the others.
     pub nodes: NodesHandle,
     /// Calls that must be run once.
@@ -165,6 +174,7 @@ impl Engine {
             redis.clone(),
         )
         .await?;
+        let here = options.node.id.clone();
         let nodes = NodesHandle::start(&root, options.node, redis.clone()).await?;
         let cache = {
             // The embedded graph is each node's own.
@@ -181,7 +191,10 @@ impl Engine {
             redis.clone(),
         )
         .await?;
-        let execution = ExecutionHandle::start(&root, options.cell).await?;
+        let cell = ExecutionOptions { sandboxes_max: options.sandboxes.total_max, ..options.cell };
+        let execution = ExecutionHandle::start(&root, cell).await?;
+        let on_cell = execution.clone();
+        let sandboxes = SandboxesHandle::start(&root, options.sandboxes, here, on_cell).await?;
         let tree = root.tree();
         let engine = Self {
             audit,
@@ -192,6 +205,7 @@ impl Engine {
             execution,
             idempotency,
             neo4j,
+            sandboxes,
             nodes,
             redis,
             tree,

@@ -20,6 +20,7 @@ pub mod network;
 pub mod node;
 pub mod redis;
 pub mod resilience;
+pub mod sandboxes;
 pub mod sessions;
 pub mod shipping;
 pub mod supervision;

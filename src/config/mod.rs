@@ -28,6 +28,7 @@ use ultimate_mcp_actors::idempotency::IdempotencyOptions;
 use ultimate_mcp_actors::neo4j::Neo4jOptions;
 use ultimate_mcp_actors::node::NodeOptions;
 use ultimate_mcp_actors::redis::RedisOptions;
+use ultimate_mcp_actors::sandboxes::SandboxesOptions;
 use ultimate_mcp_actors::sessions::SessionsOptions;
 use ultimate_mcp_actors::supervision::SupervisionOptions;
 
@@ -63,6 +64,8 @@ pub struct Config {
     pub admission: AdmissionOptions,
     /// Runs in the cell.
     pub cell: ExecutionOptions,
+    /// Sandboxes that stay between calls.
+    pub sandboxes: SandboxesOptions,
     /// The knowledge graph.
     pub graph: GraphOptions,
     /// Tools.

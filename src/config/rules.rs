@@ -171,6 +171,7 @@ fn parts(config: &Config, findings: &mut Findings) {
         ("authorization", config.authorization.mistakes()),
         ("sessions", config.sessions.mistakes()),
         ("node", config.node.mistakes()),
+        ("sandboxes", config.sandboxes.mistakes()),
         ("cache", config.cache.mistakes()),
         ("cell", config.cell.mistakes()),
         ("graph", config.graph.mistakes()),

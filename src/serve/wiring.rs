@@ -21,7 +21,7 @@ use crate::tools::{Registry, ToolParts};
 
 /// Instructions that `server/discover` and `initialize` give to models.
 const INSTRUCTIONS: &str = "Runs Python, JavaScript and Bash in an isolated cell without network \
-(execute_code, run_tests), lints and generates code, and keeps a knowledge graph (graph_upsert, \
+(execute_code, run_tests; sandbox_create and sandbox_execute keep variables between calls), lints and generates code, and keeps a knowledge graph (graph_upsert, \
 graph_query in read-only Cypher, graph_delete). Files left in out/ come back as artifacts. \
 A result with isError says what to change.";
 
@@ -85,6 +85,7 @@ pub(super) fn engine_options(
         },
         idempotency: config.idempotency.clone(),
         cell: config.cell.clone(),
+        sandboxes: config.sandboxes.clone(),
     }
 }
 
@@ -104,11 +105,13 @@ pub(super) fn state(
     if let Some(neo4j) = &engine.neo4j {
         instruments.observe_neo4j(neo4j);
     }
+    instruments.observe_sandboxes(&engine.sandboxes);
     let artifacts =
         ArtifactStore::open_in(&files.dir, files.node.clone(), config.tools.artifacts.clone())
             .map_err(|error| ServeError::Tools(error.to_string()))?;
     let parts = ToolParts {
         execution: engine.execution.clone(),
+        sandboxes: engine.sandboxes.clone(),
         graph: engine.graph.clone(),
         cache: engine.cache.clone(),
         artifacts: artifacts.clone(),

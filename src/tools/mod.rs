@@ -19,6 +19,7 @@ mod outcome;
 pub mod prompts;
 mod registry;
 pub mod run_tests;
+pub mod sandbox;
 mod schema;
 mod shape;
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ultimate_mcp_actors::cache::{CacheHandle, Namespace};
 use ultimate_mcp_actors::execution::ExecutionHandle;
 use ultimate_mcp_actors::graph::GraphHandle;
+use ultimate_mcp_actors::sandboxes::SandboxesHandle;
 
 use super::artifacts::ArtifactStore;
 use super::documents::Library;
@@ -20,13 +21,15 @@ use super::lint::LintCode;
 use super::memo::{CacheMemo, Memo};
 use super::prompts::{GetPrompt, ListPrompts, Prompts};
 use super::run_tests::RunTests;
-use super::{Cell, Tool, ToolDescriptor, Typed, TypedTool};
+use super::{Cell, Tool, ToolDescriptor, Typed, TypedTool, sandbox};
 use crate::config::ToolsOptions;
 
 /// What the tools of a server are made of.
 pub struct ToolParts {
     /// The cell.
     pub execution: ExecutionHandle,
+    /// Sandboxes that stay.
+    pub sandboxes: SandboxesHandle,
     /// The graph.
     pub graph: GraphHandle,
     /// The cache.
@@ -40,6 +43,7 @@ pub struct ToolParts {
 /// The same, as what the tools ask of it.
 struct Parts {
     cell: Arc<dyn Cell>,
+    sandboxes: SandboxesHandle,
     memo: Arc<dyn Memo>,
     renderer: Arc<dyn Renderer>,
     graph: GraphHandle,
@@ -77,11 +81,12 @@ impl Registry {
     /// # Errors
     /// A template or prompt that is wrong, with its file.
     pub fn standard(parts: ToolParts) -> Result<Self, String> {
-        let ToolParts { execution, graph, cache, artifacts, options } = parts;
+        let ToolParts { execution, sandboxes, graph, cache, artifacts, options } = parts;
         let templates = load_templates(options.templates_dir.as_deref());
         let prompts = Prompts::load(options.prompts_dir.as_deref());
         Self::of(Parts {
             cell: Arc::new(execution),
+            sandboxes,
             memo: Arc::new(CacheMemo::new(cache.clone(), Namespace::Lint)),
             renderer: Arc::new(Worker::default()),
             graph,
@@ -93,11 +98,21 @@ impl Registry {
     }
 
     fn of(parts: Parts) -> Result<Self, String> {
-        let Parts { cell, memo, renderer, graph, results, artifacts, templates, prompts } = parts;
+        let Parts {
+            cell,
+            sandboxes,
+            memo,
+            renderer,
+            graph,
+            results,
+            artifacts,
+            templates,
+            prompts,
+        } = parts;
         let prompts = Arc::new(prompts);
-        Self::new(vec![
+        let mut tools = vec![
             boxed(ExecuteCode::new(cell.clone(), artifacts.clone())),
-            boxed(RunTests::new(cell.clone(), artifacts)),
+            boxed(RunTests::new(cell.clone(), artifacts.clone())),
             boxed(LintCode::new(cell, memo)),
             boxed(GenerateCode::new(Arc::new(templates), renderer)),
             boxed(GraphUpsert::new(graph.clone(), results.clone())),
@@ -107,7 +122,9 @@ impl Registry {
             boxed(GetPrompt::new(prompts)),
             #[cfg(feature = "bench")]
             boxed(super::add::Add),
-        ])
+        ];
+        tools.extend(sandbox::tools(sandboxes, artifacts));
+        Self::new(tools)
     }
 
     /// The tool of this name.
@@ -121,7 +138,8 @@ impl Registry {
     }
 }
 
-fn boxed<T: TypedTool>(tool: T) -> Box<dyn Tool> {
+/// A tool as the registry holds it.
+pub(super) fn boxed<T: TypedTool>(tool: T) -> Box<dyn Tool> {
     Box::new(Typed::new(tool))
 }
 

@@ -5,7 +5,10 @@ use std::time::Duration;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use ultimate_mcp_actors::deadline::Deadline;
+use ultimate_mcp_actors::execution::{ExecutionHandle, ExecutionOptions};
 use ultimate_mcp_actors::node::NodeId;
+use ultimate_mcp_actors::sandboxes::{SandboxesHandle, SandboxesOptions};
+use ultimate_mcp_actors::supervision::Supervisor;
 
 use super::{Tool, ToolCall, ToolOutput};
 use crate::admission::{Permit, RunCaps};
@@ -26,6 +29,14 @@ pub fn caps() -> RunCaps {
         disk_mb_max: 512,
         cpu_max: 2.0,
     }
+}
+
+/// Sandboxes on a host without a launcher: everything but what needs an interpreter.
+pub async fn sandboxes(root: &Supervisor) -> SandboxesHandle {
+    let absent = Some(("/no/such/launcher".into(), Vec::new()));
+    let cell = ExecutionOptions { launcher: absent, ..ExecutionOptions::default() };
+    let execution = ExecutionHandle::start(root, cell).await.unwrap();
+    SandboxesHandle::start(root, SandboxesOptions::default(), node(), execution).await.unwrap()
 }
 
 /// Calls a tool with these arguments, as `ada` with [`caps`].

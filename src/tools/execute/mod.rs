@@ -21,6 +21,7 @@ use super::hash::sha256_hex;
 use super::limits::{LimitArgs, resolve};
 use super::{Annotations, Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
 use crate::error::ApiError;
+pub(super) use result::keep;
 pub use result::{ArtifactRef, ExecuteResult, collect};
 
 /// Most bytes of code in one call.

@@ -87,7 +87,7 @@ pub async fn collect(
 
 /// Puts each file into the store, off the arbiter; what cannot be kept becomes a note, since the run
 /// itself is done and its output must not be lost over it.
-async fn keep(
+pub(in crate::tools) async fn keep(
     files: Vec<Artifact>,
     execution_id: &str,
     owner: &CallerId,
