@@ -22,6 +22,8 @@ mod mcp_clients;
 mod nodes;
 #[path = "it/nodes_down.rs"]
 mod nodes_down;
+#[path = "it/nodes_handles.rs"]
+mod nodes_handles;
 #[path = "it/redis.rs"]
 mod redis;
 #[path = "it/roles.rs"]
