@@ -93,6 +93,7 @@ impl AppState {
     ///
     /// # Errors
     /// A tool that no client could call.
+    #[allow(clippy::too_many_arguments, reason = "each part once, where all are put together")]
     pub fn new(
         engine: Engine,
         registry: Registry,
