@@ -9,10 +9,12 @@ use opentelemetry::metrics::{Counter, Histogram};
 use opentelemetry::{KeyValue, global};
 use ultimate_mcp_actors::cache::{CacheHandle, NamespaceStats};
 use ultimate_mcp_actors::execution::{ExecutionHandle, ExecutionStats};
+use ultimate_mcp_actors::jobs::{JobsHandle, JobsStats, Lane, LaneDepth};
 use ultimate_mcp_actors::neo4j::Neo4jClient;
 use ultimate_mcp_actors::redis::RedisClient;
 use ultimate_mcp_actors::resilience::BreakerState;
 use ultimate_mcp_actors::sandboxes::{SandboxesHandle, SandboxesStats};
+use ultimate_mcp_actors::shipping::{ShippingHandle, ShippingStatus};
 use ultimate_mcp_actors::supervision::TreeHandle;
 
 use crate::error::{ApiError, Code};
@@ -204,6 +206,27 @@ impl Instruments {
         });
     }
 
+    /// Reads at every scrape how far the copy of the audit in Neo4j is.
+    pub fn observe_shipping(&self, shipping: &ShippingHandle) {
+        let meter = global::meter(METER_NAME);
+        let gauge = |name: &'static str, help: &'static str, read: fn(&ShippingStatus) -> f64| {
+            let shipping = shipping.clone();
+            let _ = meter
+                .f64_observable_gauge(name)
+                .with_description(help)
+                .with_callback(move |observer| observer.observe(read(&shipping.status()), &[]))
+                .build();
+        };
+        gauge("audit_shipping_lag_events", "events that wait for Neo4j", |s| s.lag_events as f64);
+        gauge("audit_shipping_lag_seconds", "age of the oldest of them", |s| s.lag_seconds);
+        gauge("audit_shipping_events", "events shipped since the start", |s| {
+            s.events_shipped as f64
+        });
+        gauge("audit_shipping_failures", "attempts that failed since the start", |s| {
+            s.failures as f64
+        });
+    }
+
     /// Asks the sandboxes actor at every scrape: open ones, steps, ends by their reason.
     pub fn observe_sandboxes(&self, sandboxes: &SandboxesHandle) {
         let meter = global::meter(METER_NAME);
@@ -228,6 +251,39 @@ impl Instruments {
                 }
             })
             .build();
+    }
+
+    /// Reads the job queue's last figures at every scrape: lanes, and what this node did.
+    pub fn observe_jobs(&self, jobs: &JobsHandle) {
+        let meter = global::meter(METER_NAME);
+        let lanes = |name: &'static str, help: &'static str, read: fn(&LaneDepth) -> u64| {
+            let jobs = jobs.clone();
+            let _ = meter
+                .u64_observable_gauge(name)
+                .with_description(help)
+                .with_callback(move |observer| {
+                    for (lane, depth) in Lane::ALL.into_iter().zip(&jobs.stats().depths) {
+                        observer.observe(read(depth), &[KeyValue::new("lane", lane.as_str())]);
+                    }
+                })
+                .build();
+        };
+        lanes("jobs_queued", "jobs that wait, delayed ones included", |d| d.queued);
+        lanes("jobs_running", "jobs in the hands of workers, on all nodes", |d| d.running);
+        lanes("jobs_dead_letters", "jobs an operator should look at", |d| d.dead);
+        lanes("jobs_oldest_ms", "age of the oldest job that could run", |d| d.oldest_ms);
+        let node = |name: &'static str, help: &'static str, read: fn(&JobsStats) -> u64| {
+            let jobs = jobs.clone();
+            let _ = meter
+                .u64_observable_gauge(name)
+                .with_description(help)
+                .with_callback(move |observer| observer.observe(read(&jobs.stats()), &[]))
+                .build();
+        };
+        node("jobs_in_hand", "jobs in hand on this node", |stats| stats.in_hand);
+        node("jobs_attempts", "attempts begun by this node", |stats| stats.begun);
+        node("jobs_retries", "jobs this node sent round again", |stats| stats.retries);
+        node("jobs_reaped", "jobs this node took from workers that died", |stats| stats.reaped);
     }
 
     /// An admitted call ended.

@@ -13,6 +13,7 @@ pub mod forward;
 mod host;
 pub mod http;
 mod instruments;
+mod jobs;
 pub mod mcp;
 pub mod once;
 pub mod origin;

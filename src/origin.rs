@@ -11,7 +11,8 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, USER_AGENT};
 use secrecy::SecretString;
 use ultimate_mcp_actors::idempotency::IdempotencyKey;
-use ultimate_mcp_actors::ids::SessionId;
+use ultimate_mcp_actors::ids::{JobId, SessionId};
+use ultimate_mcp_actors::jobs::Job;
 use ultimate_mcp_actors::node::NodeId;
 
 use crate::forward::Received;
@@ -28,6 +29,8 @@ pub enum Transport {
     McpHttp,
     /// `/api/v1/…`.
     Rest,
+    /// A worker of the job queue.
+    Job,
 }
 
 impl Transport {
@@ -36,6 +39,7 @@ impl Transport {
         match self {
             Transport::McpHttp => "mcp_http",
             Transport::Rest => "rest",
+            Transport::Job => "job",
         }
     }
 }
@@ -57,6 +61,8 @@ pub struct Origin {
     pub transport: Transport,
     /// The client's own name for a call that must be run once.
     pub idempotency_key: Option<IdempotencyKey>,
+    /// The job that this call is a run of.
+    pub job: Option<JobId>,
     /// What it takes to send the call on, and who sent it on.
     pub passage: Passage,
 }
@@ -89,6 +95,23 @@ impl Origin {
             transport,
             passage: Passage { authorization: authorization(request), ..Passage::default() },
             idempotency_key: None,
+            job: None,
+        }
+    }
+
+    /// The origin of a job's run: the request that enqueued it, by now long answered.
+    pub fn of_job(job: &Job) -> Self {
+        let request_id = job.spec.request_id.as_deref();
+        Self {
+            request_id: request_id.and_then(RequestId::known).unwrap_or_else(RequestId::mint),
+            ip: None,
+            user_agent: None,
+            session_id: None,
+            trace: job.spec.trace.as_deref().and_then(TraceParent::parse),
+            transport: Transport::Job,
+            passage: Passage::default(),
+            idempotency_key: None,
+            job: Some(job.id()),
         }
     }
 

@@ -176,6 +176,9 @@ pub fn described(origin: &Origin, action: &'static str, kind: EventType) -> NewE
         event.details.insert("forwarded_by".into(), node.as_str().into());
     }
     event.details.insert("transport".into(), origin.transport.as_str().into());
+    if let Some(job) = origin.job {
+        event.details.insert("job_id".into(), job.to_string().into());
+    }
     event
 }
 

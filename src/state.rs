@@ -58,6 +58,18 @@ pub struct AppState {
     lists: Mutex<HashMap<Arc<[String]>, Arc<ToolList>>>,
 }
 
+/// What an [`AppState`] is put together from; the fields are explained there.
+#[allow(missing_docs, reason = "documented at AppState")]
+pub struct StateParts {
+    pub engine: Engine,
+    pub registry: Registry,
+    pub authenticator: Authenticator,
+    pub admission: Admission,
+    pub artifacts: ArtifactStore,
+    pub metrics: Instruments,
+    pub forwarder: Forwarder,
+}
+
 /// Whether the engine can serve, and what its parts say.
 #[derive(Serialize)]
 pub struct Readiness {
@@ -93,17 +105,16 @@ impl AppState {
     ///
     /// # Errors
     /// A tool that no client could call.
-    #[allow(clippy::too_many_arguments, reason = "each part once, where all are put together")]
-    pub fn new(
-        engine: Engine,
-        registry: Registry,
-        authenticator: Authenticator,
-        admission: Admission,
-        artifacts: ArtifactStore,
-        metrics: Instruments,
-        forwarder: Forwarder,
-        config: &Config,
-    ) -> Result<Self, InvalidTool> {
+    pub fn new(parts: StateParts, config: &Config) -> Result<Self, InvalidTool> {
+        let StateParts {
+            engine,
+            registry,
+            authenticator,
+            admission,
+            artifacts,
+            metrics,
+            forwarder,
+        } = parts;
         Ok(Self {
             all_tools: ToolList::new(registry.descriptors())?,
             engine,
@@ -265,7 +276,15 @@ impl AppState {
         dependencies.push(self.cell());
         dependencies.extend(self.neo4j());
         dependencies.extend(self.redis());
+        dependencies.extend(self.shipping());
         dependencies.extend(self.sharing());
+        if let Some(jobs) =
+            dependencies.iter_mut().find(|d| d.name == "jobs" && d.status == "ready")
+            && !self.engine.jobs.stats().store_up
+        {
+            jobs.status = "degraded";
+            jobs.detail = vec!["the store of the job queue does not answer".to_owned()];
+        }
         let worst = |status| dependencies.iter().any(|d| d.status == status);
         let can_serve = tree.can_serve() && !self.leaving.load(Ordering::Relaxed);
         let status = match (can_serve, worst("unavailable") || worst("degraded")) {
@@ -288,6 +307,19 @@ impl AppState {
         let health = self.engine.redis.as_ref()?.health();
         let status = if health.up == Some(true) { "ready" } else { "degraded" };
         Some(Dependency { name: "redis".into(), status, detail: Vec::from_iter(health.reason) })
+    }
+
+    /// Nothing is lost while it waits; the copy in Neo4j is behind.
+    fn shipping(&self) -> Option<Dependency> {
+        let status = self.engine.shipping.as_ref()?.status();
+        let behind = || {
+            let (events, seconds) = (status.lag_events, status.lag_seconds);
+            format!("{events} events wait for Neo4j, the oldest for {seconds:.0} s")
+        };
+        let mut detail = Vec::from_iter(status.problem.clone());
+        detail.extend(status.lagging.then(behind));
+        let word = if detail.is_empty() { "ready" } else { "degraded" };
+        Some(Dependency { name: "audit shipping".into(), status: word, detail })
     }
 
     /// Whether this node and the others know the same, and know each other.

@@ -1,5 +1,5 @@
-//! The life of one `tools/call`, whatever its transport: HTTP, REST and, later, WebSocket, workflows
-//! and jobs all enter here. There is no second path with fewer checks.
+//! The life of one `tools/call`, whatever its transport: HTTP, REST, jobs and, later, WebSocket and
+//! workflows all enter here. There is no second path with fewer checks.
 //!
 //! authenticated caller → admission → (with an idempotency key: run before?) → intent in the audit → run within the deadline → outcome in the
 //! audit → answer. Admission is a look at snapshots in memory, so the intent already states its
@@ -56,13 +56,13 @@ pub async fn tools_call(
     };
     let record = record.kind(descriptor.event_type);
     let Some(key) = &origin.idempotency_key else {
-        return recorded(state, tool, &permit, &record, arguments, deadline).await;
+        return recorded(state, tool, &permit, &record, origin, arguments, deadline).await;
     };
     let record = record.keyed(key);
     let keys = &state.engine.idempotency;
     let once = Once { keys, caller, key, tool: descriptor, arguments, deadline };
     // On the heap: few calls come with a key, and all others would carry its room on their stacks.
-    let work = Box::pin(recorded(state, tool, &permit, &record, arguments, deadline));
+    let work = Box::pin(recorded(state, tool, &permit, &record, origin, arguments, deadline));
     Box::pin(once.run(&record, work)).await
 }
 
@@ -72,13 +72,14 @@ async fn recorded(
     tool: &dyn Tool,
     permit: &Permit,
     record: &Record,
+    origin: &Origin,
     arguments: &RawValue,
     deadline: Deadline,
 ) -> Result<ToolOutput, ApiError> {
     let descriptor = tool.descriptor();
     let started = Instant::now();
     let work = async {
-        let result = run(tool, permit, arguments, deadline).await;
+        let result = run(tool, permit, origin, arguments, deadline).await;
         state.metrics.tool_finished(descriptor.name, status(&result), started.elapsed());
         result
     };
@@ -145,10 +146,12 @@ async fn sent_on(
 async fn run(
     tool: &dyn Tool,
     permit: &Permit,
+    origin: &Origin,
     arguments: &RawValue,
     deadline: Deadline,
 ) -> Result<ToolOutput, ApiError> {
-    let call = AssertUnwindSafe(tool.call(ToolCall { permit, arguments, deadline })).catch_unwind();
+    let call = ToolCall { permit, origin, arguments, deadline };
+    let call = AssertUnwindSafe(tool.call(call)).catch_unwind();
     match tokio::time::timeout_at(deadline.instant(), call).await {
         Ok(Ok(result)) => result,
         Ok(Err(_panic)) => {

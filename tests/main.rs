@@ -16,8 +16,16 @@ mod cli;
 mod idempotency;
 #[path = "it/input.rs"]
 mod input;
+#[path = "it/jobs.rs"]
+mod jobs;
+#[path = "it/jobs_crash.rs"]
+mod jobs_crash;
+#[path = "it/loss.rs"]
+mod loss;
 #[path = "it/mcp_clients.rs"]
 mod mcp_clients;
+#[path = "it/neo4j.rs"]
+mod neo4j;
 #[path = "it/nodes.rs"]
 mod nodes;
 #[path = "it/nodes_down.rs"]

@@ -4,19 +4,22 @@
 //! root (one_for_one; gives up by ending the process)
 //! ├─ audit            everything depends on it
 //! ├─ authorization    publishes a snapshot of policy, roles, revocations and bans
+//! ├─ shipping         optional: copies the trail and the roles to Neo4j, when one is named
 //! ├─ authorization-sharing, nodes   with Redis only; the engine serves without them
 //! ├─ cache            optional: the engine serves without it
 //! ├─ graph            embedded store, or Neo4j
 //! ├─ sessions-N       shards
 //! ├─ idempotency      optional: keys of calls that must be run once; absent where Redis keeps them
 //! ├─ execution        queue and link to the launcher of the cell
-//! └─ sandboxes        interpreters that stay between calls, on that launcher
+//! ├─ sandboxes        interpreters that stay between calls, on that launcher
+//! └─ jobs             optional: works the queue; the queue itself is its store
 //! ```
 //! Called by the face's `serve`. Refuses to start without its stores: a server that cannot record must
 //! not answer.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::audit::{AuditError, AuditHandle, AuditKey, AuditOptions};
 use crate::authorization::{AuthorizationError, AuthorizationHandle, AuthorizationOptions, Policy};
@@ -25,12 +28,16 @@ use crate::deadline::Deadline;
 use crate::execution::{ExecutionError, ExecutionHandle, ExecutionOptions};
 use crate::graph::{GraphEngine, GraphError, GraphHandle, GraphOptions, Neo4jGraph};
 use crate::idempotency::{IdempotencyError, IdempotencyHandle, IdempotencyOptions};
+use crate::jobs::{
+    JobStore, JobsEngine, JobsError, JobsHandle, JobsOptions, RedisJobs, Sealer, SqliteJobs,
+};
 use crate::neo4j::{Neo4jClient, Neo4jError, Neo4jOptions};
 use crate::node::{NodeIdentity, NodesHandle};
 use crate::redis::{RedisClient, RedisError, RedisOptions};
 use crate::resilience::Transition;
 use crate::sandboxes::{SandboxesError, SandboxesHandle, SandboxesOptions};
 use crate::sessions::{SessionsError, SessionsHandle, SessionsOptions};
+use crate::shipping::ShippingHandle;
 use crate::supervision::{
     DrainReport, ExitSignal, Observer, SpawnError, SupervisionOptions, Supervisor, TreeHandle,
 };
@@ -43,6 +50,11 @@ pub const STATE_FILE: &str = "state.db";
 pub const IDEMPOTENCY_FILE: &str = "idempotency.db";
 /// The graph, below the data directory.
 pub const GRAPH_FILE: &str = "graph.mars";
+
+/// The jobs of one process, below the data directory.
+pub const JOBS_FILE: &str = "jobs.db";
+/// Kept of a drain's time for the actors, after the jobs.
+const ACTORS_DRAIN: Duration = Duration::from_secs(3);
 
 /// Everything the engine is made of; sections of the configuration.
 pub struct EngineOptions {
@@ -76,6 +88,10 @@ pub struct EngineOptions {
     pub cell: ExecutionOptions,
     /// `[sandboxes]`.
     pub sandboxes: SandboxesOptions,
+    /// `[jobs]`.
+    pub jobs: JobsOptions,
+    /// The keys that seal jobs.
+    pub jobs_sealer: Sealer,
 }
 
 /// Why the engine did not start.
@@ -111,6 +127,9 @@ pub enum StartError {
     /// Sandboxes that stay.
     #[error("sandboxes did not start: {0}")]
     Sandboxes(#[from] SandboxesError),
+    /// The job queue.
+    #[error("the job queue did not start: {0}")]
+    Jobs(#[from] JobsError),
 }
 
 /// The running engine: one handle per actor. Cheap to clone.
@@ -136,8 +155,12 @@ pub struct Engine {
     pub idempotency: IdempotencyHandle,
     /// The Neo4j of section `neo4j`; `None` = none is named.
     pub neo4j: Option<Neo4jClient>,
+    /// Everything asynchronous.
+    pub jobs: JobsHandle,
     /// What the nodes share; `None` = this node keeps everything to itself.
     pub redis: Option<RedisClient>,
+    /// The way of the trail to Neo4j; `None` = it stays here.
+    pub shipping: Option<ShippingHandle>,
     /// The tree, for operators.
     pub tree: TreeHandle,
     root: Supervisor,
@@ -162,9 +185,12 @@ impl Engine {
         };
         let (root, exit) = Supervisor::root("root", options.supervision.policy("root"), observer)?;
         let data = &options.data_dir;
+        let ships = neo4j.clone().filter(|_| options.audit.shipping.enabled);
+        let mut trail = options.audit;
+        trail.copied_elsewhere = ships.is_some();
+        let (shipping, retention_days) = (trail.shipping.clone(), trail.retention_days);
         let audit =
-            AuditHandle::start(&root, &data.join(AUDIT_FILE), options.audit_key, options.audit)
-                .await?;
+            AuditHandle::start(&root, &data.join(AUDIT_FILE), options.audit_key, trail).await?;
         let authorization = AuthorizationHandle::start(
             &root,
             &data.join(STATE_FILE),
@@ -174,6 +200,24 @@ impl Engine {
             redis.clone(),
         )
         .await?;
+        let shipping = match ships {
+            Some(client) => {
+                let (audit, roles) = (audit.clone(), authorization.clone());
+                // The trail's own id names the node.
+                let node = String::new();
+                let start = ShippingHandle::start(
+                    &root,
+                    audit,
+                    roles,
+                    client,
+                    shipping,
+                    retention_days,
+                    node,
+                );
+                Some(start.await?)
+            }
+            None => None,
+        };
         let here = options.node.id.clone();
         let nodes = NodesHandle::start(&root, options.node, redis.clone()).await?;
         let cache = {
@@ -195,6 +239,8 @@ impl Engine {
         let execution = ExecutionHandle::start(&root, cell).await?;
         let on_cell = execution.clone();
         let sandboxes = SandboxesHandle::start(&root, options.sandboxes, here, on_cell).await?;
+        let queue = job_store(data, &options.jobs, redis.as_ref())?;
+        let jobs = JobsHandle::start(&root, queue, options.jobs_sealer, options.jobs).await?;
         let tree = root.tree();
         let engine = Self {
             audit,
@@ -205,9 +251,11 @@ impl Engine {
             execution,
             idempotency,
             neo4j,
-            sandboxes,
             nodes,
             redis,
+            shipping,
+            sandboxes,
+            jobs,
             tree,
             root,
         };
@@ -216,6 +264,7 @@ impl Engine {
 
     /// Lets every actor answer what it accepted, last started first, and ends the tree.
     pub async fn drain(&self, deadline: Deadline) -> DrainReport {
+        self.jobs.retire(Deadline::after(deadline.remaining().saturating_sub(ACTORS_DRAIN))).await;
         self.root.drain(deadline).await
     }
 }
@@ -246,4 +295,21 @@ async fn start_graph(
 /// Every change of a breaker is worth a line: it says who is not asked any more, and when again.
 fn log_transition(dependency: &str, transition: Transition) {
     tracing::warn!(dependency, from = ?transition.from, to = ?transition.to, "breaker");
+}
+
+/// Where jobs are kept.
+fn job_store(
+    data: &Path,
+    options: &JobsOptions,
+    redis: Option<&RedisClient>,
+) -> Result<Arc<dyn JobStore>, JobsError> {
+    match (options.engine, redis) {
+        (JobsEngine::Sqlite, _) => {
+            Ok(Arc::new(SqliteJobs::open(&data.join(JOBS_FILE), options.rules())?))
+        }
+        (JobsEngine::Redis, Some(redis)) => {
+            Ok(Arc::new(RedisJobs::new(redis.clone(), options.rules(), options.lease())))
+        }
+        (JobsEngine::Redis, None) => Err(JobsError::NoRedis),
+    }
 }

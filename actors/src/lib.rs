@@ -15,6 +15,7 @@ pub mod fault;
 pub mod graph;
 pub mod idempotency;
 pub mod ids;
+pub mod jobs;
 pub mod neo4j;
 pub mod network;
 pub mod node;

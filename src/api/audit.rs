@@ -1,9 +1,11 @@
-//! `GET /api/v1/audit`: the trail, newest first. Administrators only.
+//! `GET /api/v1/audit`: the trail, newest first; `GET /api/v1/audit/export`: the trail as a file, oldest
+//! first, streamed as the client reads. Administrators only.
 
+use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use ultimate_mcp_actors::audit::{Filter, LIMIT_MAX, Page};
+use ultimate_mcp_actors::audit::{EventType, ExportFormat, Filter, LIMIT_MAX, Page};
 use ultimate_mcp_actors::node::NodeId;
 
 use super::Authenticated;
@@ -11,6 +13,9 @@ use crate::error::{ApiError, Problem};
 
 /// Parameters this route takes; others are mistakes, not silence.
 const KNOWN: &str = "type, user, tool, success, start, end, cursor, limit";
+
+/// The same of an export.
+const EXPORT_KNOWN: &str = "format, type, user, tool, success, start, end";
 
 /// One page of events.
 pub async fn query(auth: Authenticated, request: HttpRequest) -> Result<HttpResponse, ApiError> {
@@ -29,8 +34,58 @@ struct OfNode<'a> {
     page: Page,
 }
 
-/// Reads the query string; every mistake is reported.
+/// The trail as a file. The export itself is recorded before the first byte of it is sent.
+pub async fn export(auth: Authenticated, request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    auth.require_admin("audit/export").await?;
+    let (filter, format) = export_of(request.query_string())?;
+    let details = [
+        ("format".to_owned(), format.extension().into()),
+        ("query".to_owned(), request.query_string().chars().take(512).collect::<String>().into()),
+    ];
+    let audit = &auth.state.engine.audit;
+    let (kind, resource) = (EventType::DataRead, "audit".to_owned());
+    let begin = |_| async { Ok(audit.export(filter, format)?) };
+    let details = details.into_iter().collect();
+    let export = auth.on_own("audit/export", kind, resource, details, begin).await?;
+    // An error in the midst of it breaks the connection off: half an export never looks like a whole.
+    let pieces = futures_util::stream::unfold(export, |mut export| async move {
+        let piece = export.next().await?.map(Bytes::from);
+        if let Err(error) = &piece {
+            tracing::error!(error = error as &dyn std::error::Error, "an export was cut short");
+        }
+        Some((piece.map_err(|error| std::io::Error::other(error.to_string())), export))
+    });
+    let name = format!("attachment; filename=\"audit.{}\"", format.extension());
+    Ok(HttpResponse::Ok()
+        .content_type(format.media_type())
+        .insert_header(("Content-Disposition", name))
+        .streaming(pieces))
+}
+
+/// Filter and format of an export: a page's parameters without `cursor` and `limit`.
+fn export_of(query: &str) -> Result<(Filter, ExportFormat), ApiError> {
+    let mut format = ExportFormat::JsonLines;
+    let filter = read(query, |filter, name, value| match name {
+        "format" => {
+            format = ExportFormat::parse(&value).ok_or("must be jsonl or csv".to_owned())?;
+            Ok(())
+        }
+        "cursor" | "limit" => Err(format!("unknown parameter; known are {EXPORT_KNOWN}")),
+        _ => set(filter, name, value, EXPORT_KNOWN),
+    })?;
+    Ok((filter, format))
+}
+
+/// Reads the query string of a page.
 fn filter(query: &str) -> Result<Filter, ApiError> {
+    read(query, |filter, name, value| set(filter, name, value, KNOWN))
+}
+
+/// Reads a query string; every mistake is reported.
+fn read(
+    query: &str,
+    mut set: impl FnMut(&mut Filter, &str, String) -> Result<(), String>,
+) -> Result<Filter, ApiError> {
     let mut filter = Filter::default();
     let mut problems = Vec::new();
     let pairs = actix_web::web::Query::<Vec<(String, String)>>::from_query(query)
@@ -46,7 +101,7 @@ fn filter(query: &str) -> Result<Filter, ApiError> {
     }
 }
 
-fn set(filter: &mut Filter, name: &str, value: String) -> Result<(), String> {
+fn set(filter: &mut Filter, name: &str, value: String, known: &str) -> Result<(), String> {
     match name {
         "type" => filter.event_type = Some(Filter::parse_type(&value).map_err(|e| e.to_string())?),
         "user" => filter.user = Some(value),
@@ -61,7 +116,7 @@ fn set(filter: &mut Filter, name: &str, value: String) -> Result<(), String> {
             let limit = value.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
             filter.limit = limit.ok_or(format!("must be a number from 1 to {LIMIT_MAX}"))?;
         }
-        _ => return Err(format!("unknown parameter; known are {KNOWN}")),
+        _ => return Err(format!("unknown parameter; known are {known}")),
     }
     Ok(())
 }
@@ -87,6 +142,16 @@ mod tests {
             filter("type=nope&limit=1001&start=yesterday&colour=red&success=maybe").unwrap_err();
         let paths: Vec<&str> = error.problems.iter().map(|p| p.path.as_str()).collect();
         assert_eq!(paths, ["type", "limit", "start", "colour", "success"]);
+    }
+
+    #[test]
+    fn an_export_takes_a_format_and_no_page() {
+        let (filter, format) = export_of("format=csv&user=ada").unwrap();
+        assert_eq!((filter.user.as_deref(), format), (Some("ada"), ExportFormat::Csv));
+        assert_eq!(export_of("").unwrap().1, ExportFormat::JsonLines);
+        let error = export_of("format=xml&limit=1&cursor=x&colour=red").unwrap_err();
+        let paths: Vec<&str> = error.problems.iter().map(|p| p.path.as_str()).collect();
+        assert_eq!(paths, ["format", "limit", "cursor", "colour"]);
     }
 
     #[test]

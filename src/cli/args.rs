@@ -66,6 +66,12 @@ pub enum Command {
         #[allow(missing_docs, reason = "documented at Common; clap would take it as help")]
         common: Common,
     },
+    /// Work jobs and nothing else: no calls are served, only /health, /ready and /metrics
+    Worker {
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "documented at Common; clap would take it as help")]
+        common: Common,
+    },
     /// Make tokens
     Token {
         #[command(subcommand)]
@@ -217,10 +223,15 @@ pub enum AuditCommand {
         /// to an earlier state
         #[arg(long, value_name = "SEQ:HASH")]
         witness: Option<String>,
+        /// Prove an exported file (JSON Lines) instead of the trail; `-` is standard input
+        #[arg(long, value_name = "FILE", conflicts_with = "witness")]
+        export: Option<PathBuf>,
         #[command(flatten)]
         #[allow(missing_docs, reason = "documented at Common")]
         common: Common,
     },
+    /// Write events to a file, oldest first; works beside a running server
+    Export(ExportAudit),
     /// Erase a person from trail, roles and artifacts while the server is stopped; while it runs, use
     /// DELETE /api/v1/users/{user_id}
     Erase {
@@ -231,6 +242,45 @@ pub enum AuditCommand {
         #[allow(missing_docs, reason = "documented at Common")]
         common: Common,
     },
+}
+
+/// `audit export`
+#[derive(Debug, Args)]
+pub struct ExportAudit {
+    /// The file, which must not exist; `-` is standard output
+    pub file: PathBuf,
+
+    /// jsonl (its lines can be proven with the key) or csv
+    #[arg(long, default_value = "jsonl", value_name = "FORMAT")]
+    pub format: String,
+
+    /// Only events of this type
+    #[arg(long = "type", value_name = "TYPE")]
+    pub event_type: Option<String>,
+
+    /// Only events of this user
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+
+    /// Only calls of this tool
+    #[arg(long, value_name = "NAME")]
+    pub tool: Option<String>,
+
+    /// Only what succeeded (true) or failed (false)
+    #[arg(long, value_name = "BOOL")]
+    pub success: Option<bool>,
+
+    /// Not before this time, e.g. 2026-11-22T18:00:00Z
+    #[arg(long, value_name = "TIME")]
+    pub start: Option<chrono::DateTime<chrono::Utc>>,
+
+    /// Before this time
+    #[arg(long, value_name = "TIME")]
+    pub end: Option<chrono::DateTime<chrono::Utc>>,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at Common")]
+    pub common: Common,
 }
 
 /// `graph …`

@@ -53,7 +53,8 @@ pub(super) fn erase(config: &Config, user: &str, out: &mut dyn Write) -> Result<
     let policy = load_policy(config)?;
     let failed = |error: String| Failure::new(Exit::Unavailable, error);
     // The trail first: it is the one that refuses beside a running server.
-    let report = erase_offline(&path, &key, &user, false)
+    let copies = config.neo4j.is_set() && config.audit.shipping.enabled;
+    let report = erase_offline(&path, &key, &user, copies)
         .map_err(|error| failed(format!("{}: {error}", path.display())))?;
     let until = chrono::Utc::now().timestamp() + config.auth.token_ttl_seconds_max as i64;
     let state = config.data_dir.join(STATE_FILE);
@@ -69,7 +70,7 @@ pub(super) fn erase(config: &Config, user: &str, out: &mut dyn Write) -> Result<
 }
 
 /// The trail of this data directory and its key.
-fn trail(config: &Config) -> Result<(PathBuf, AuditKey), Failure> {
+pub(super) fn trail(config: &Config) -> Result<(PathBuf, AuditKey), Failure> {
     let path = config.data_dir.join(AUDIT_FILE);
     if !path.exists() {
         let message = format!(

@@ -5,6 +5,7 @@
 
 mod args;
 mod audit;
+mod audit_export;
 mod backup;
 mod config;
 mod doctor;
@@ -30,6 +31,7 @@ pub use args::{
 pub use failure::{Exit, Failure};
 
 use crate::config::BASE_TOML;
+use crate::serve::Role;
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
@@ -56,7 +58,8 @@ pub fn execute(
         Err(error) => return usage(&error, out),
     };
     match cli.command {
-        Command::Serve { common } => serve::serve(common.load(environment)?),
+        Command::Serve { common } => serve::serve(common.load(environment)?, Role::Server),
+        Command::Worker { common } => serve::serve(common.load(environment)?, Role::Worker),
         Command::Token { command: TokenCommand::Create(request) } => {
             token::create(&request, environment, out)
         }
@@ -67,8 +70,15 @@ pub fn execute(
         Command::Config { command: ConfigCommand::Dump { common } } => {
             config::dump(&common, environment, out)
         }
-        Command::Audit { command: AuditCommand::Verify { witness, common } } => {
-            audit::verify(&common.load(environment)?.config, witness.as_deref(), out)
+        Command::Audit { command: AuditCommand::Verify { witness, export, common } } => {
+            let config = common.load(environment)?.config;
+            match export {
+                Some(file) => audit_export::verify(&config, &file, out),
+                None => audit::verify(&config, witness.as_deref(), out),
+            }
+        }
+        Command::Audit { command: AuditCommand::Export(request) } => {
+            audit_export::export(&request, &request.common.load(environment)?.config, out)
         }
         Command::Audit { command: AuditCommand::Erase { user, common } } => {
             audit::erase(&common.load(environment)?.config, &user, out)

@@ -25,6 +25,7 @@ use ultimate_mcp_actors::cache::CacheOptions;
 use ultimate_mcp_actors::execution::ExecutionOptions;
 use ultimate_mcp_actors::graph::GraphOptions;
 use ultimate_mcp_actors::idempotency::IdempotencyOptions;
+use ultimate_mcp_actors::jobs::JobsOptions;
 use ultimate_mcp_actors::neo4j::Neo4jOptions;
 use ultimate_mcp_actors::node::NodeOptions;
 use ultimate_mcp_actors::redis::RedisOptions;
@@ -86,6 +87,8 @@ pub struct Config {
     pub idempotency: IdempotencyOptions,
     /// Neo4j.
     pub neo4j: Neo4jOptions,
+    /// The job queue.
+    pub jobs: JobsOptions,
     /// The Redis shared by the nodes.
     pub redis: RedisOptions,
     /// Restarts of actors.

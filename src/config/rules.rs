@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use actix_web::http::Uri;
 use actix_web::http::header::{HOST, HeaderMap, HeaderValue};
 use ultimate_mcp_actors::graph::GraphEngine;
+use ultimate_mcp_actors::jobs::JobsEngine;
 
 use super::{Config, KeyOptions};
 
@@ -24,6 +25,7 @@ pub(super) fn check(config: &Config, doubtful: impl Fn(&str) -> bool) -> Finding
     keys(config, &mut findings);
     lifetimes(config, &mut findings);
     urls(config, &mut findings);
+    jobs(config, &mut findings);
     parts(config, &mut findings);
     findings
 }
@@ -150,6 +152,16 @@ fn answers_to(config: &Config, url: &str) -> bool {
     guard.is_none_or(|guard| guard.check(&Uri::from_static("/"), &headers).is_ok())
 }
 
+/// A queue shared by nodes needs the Redis they share.
+fn jobs(config: &Config, findings: &mut Findings) {
+    if config.jobs.engine == JobsEngine::Redis && !config.redis.is_configured() {
+        findings.push((
+            "jobs.engine".to_owned(),
+            "\"redis\" needs `redis.urls`; or use \"sqlite\"".to_owned(),
+        ));
+    }
+}
+
 /// What the parts themselves say about their sections. Ranges were checked before, so this is about
 /// what a range cannot say: filters, host names, values that depend on each other.
 fn parts(config: &Config, findings: &mut Findings) {
@@ -177,6 +189,7 @@ fn parts(config: &Config, findings: &mut Findings) {
         ("graph", config.graph.mistakes()),
         ("idempotency", config.idempotency.mistakes()),
         ("neo4j", config.neo4j.mistakes()),
+        ("jobs", config.jobs.mistakes()),
         ("redis", config.redis.mistakes()),
         ("supervision", config.supervision.mistakes()),
     ];

@@ -236,6 +236,7 @@ fn the_defaults_of_base_toml_are_those_of_the_parts_they_set() {
     assert_eq!(config.idempotency, IdempotencyOptions::default());
     assert_eq!(config.neo4j, Neo4jOptions::default());
     assert_eq!(config.redis, RedisOptions::default());
+    assert_eq!(config.jobs, JobsOptions::default());
     assert_eq!(config.graph, GraphOptions::default());
     assert_eq!(config.cell, ExecutionOptions::default());
     let (artifacts, default) = (config.tools.artifacts, ArtifactOptions::default());

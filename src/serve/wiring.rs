@@ -13,8 +13,9 @@ use crate::auth::Authenticator;
 use crate::config::Config;
 use crate::forward::Forwarder;
 use crate::instruments::Instruments;
+use crate::jobs::JobRunner;
 use crate::mcp::Identity;
-use crate::state::AppState;
+use crate::state::{AppState, StateParts};
 use crate::telemetry;
 use crate::tools::artifacts::ArtifactStore;
 use crate::tools::{Registry, ToolParts};
@@ -86,6 +87,8 @@ pub(super) fn engine_options(
         idempotency: config.idempotency.clone(),
         cell: config.cell.clone(),
         sandboxes: config.sandboxes.clone(),
+        jobs: config.jobs.clone(),
+        jobs_sealer: files.jobs_sealer.clone(),
     }
 }
 
@@ -102,10 +105,14 @@ pub(super) fn state(
     if let Some(redis) = &engine.redis {
         instruments.observe_redis(redis);
     }
+    if let Some(shipping) = &engine.shipping {
+        instruments.observe_shipping(shipping);
+    }
     if let Some(neo4j) = &engine.neo4j {
         instruments.observe_neo4j(neo4j);
     }
     instruments.observe_sandboxes(&engine.sandboxes);
+    instruments.observe_jobs(&engine.jobs);
     let artifacts =
         ArtifactStore::open_in(&files.dir, files.node.clone(), config.tools.artifacts.clone())
             .map_err(|error| ServeError::Tools(error.to_string()))?;
@@ -114,6 +121,7 @@ pub(super) fn state(
         sandboxes: engine.sandboxes.clone(),
         graph: engine.graph.clone(),
         cache: engine.cache.clone(),
+        jobs: engine.jobs.clone(),
         artifacts: artifacts.clone(),
         options: config.tools.clone(),
     };
@@ -123,18 +131,20 @@ pub(super) fn state(
         .shared_in(engine.redis.clone());
     let forwarder = Forwarder::new(engine.nodes.clone())
         .map_err(|error| ServeError::Tools(format!("other nodes cannot be called: {error}")))?;
-    let state = AppState::new(
+    let parts = StateParts {
         engine,
         registry,
         authenticator,
         admission,
         artifacts,
-        instruments,
+        metrics: instruments,
         forwarder,
-        config,
-    )
-    .map_err(|error| ServeError::Tools(error.to_string()))?;
-    Ok(Arc::new(state))
+    };
+    let state =
+        AppState::new(parts, config).map_err(|error| ServeError::Tools(error.to_string()))?;
+    let state = Arc::new(state);
+    state.engine.jobs.attach(Arc::new(JobRunner::new(&state)));
+    Ok(state)
 }
 
 pub(super) fn identity() -> Identity {

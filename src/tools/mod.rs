@@ -12,7 +12,9 @@ mod files;
 pub mod generate;
 pub mod graph;
 pub(crate) mod hash;
+pub mod jobs;
 mod limits;
+mod links;
 pub mod lint;
 mod memo;
 mod outcome;
@@ -33,6 +35,7 @@ use ultimate_mcp_actors::deadline::Deadline;
 
 use crate::admission::Permit;
 use crate::error::ApiError;
+use crate::origin::Origin;
 pub use cell::Cell;
 pub use descriptor::{Annotations, Effects, ToolDescriptor};
 pub use memo::{Memo, Unkept};
@@ -43,6 +46,8 @@ pub use typed::{Answer, Typed, TypedTool, decode};
 pub struct ToolCall<'a> {
     /// Proof that this caller may run this tool, with the limits of the caller's roles.
     pub permit: &'a Permit,
+    /// Where the call comes from.
+    pub origin: &'a Origin,
     /// The raw arguments, a JSON object.
     pub arguments: &'a RawValue,
     /// When the caller stops waiting.

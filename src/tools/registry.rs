@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ultimate_mcp_actors::cache::{CacheHandle, Namespace};
 use ultimate_mcp_actors::execution::ExecutionHandle;
 use ultimate_mcp_actors::graph::GraphHandle;
+use ultimate_mcp_actors::jobs::JobsHandle;
 use ultimate_mcp_actors::sandboxes::SandboxesHandle;
 
 use super::artifacts::ArtifactStore;
@@ -17,6 +18,7 @@ use super::execute::ExecuteCode;
 use super::generate::worker::{Renderer, Worker};
 use super::generate::{GenerateCode, load_templates};
 use super::graph::{GraphCache, GraphDelete, GraphQuery, GraphUpsert};
+use super::jobs::{JobCancel, JobResult, JobStatusTool, RunTestsAsync};
 use super::lint::LintCode;
 use super::memo::{CacheMemo, Memo};
 use super::prompts::{GetPrompt, ListPrompts, Prompts};
@@ -34,6 +36,8 @@ pub struct ToolParts {
     pub graph: GraphHandle,
     /// The cache.
     pub cache: CacheHandle,
+    /// The job queue.
+    pub jobs: JobsHandle,
     /// Files that runs leave.
     pub artifacts: ArtifactStore,
     /// `[tools]`.
@@ -47,6 +51,7 @@ struct Parts {
     memo: Arc<dyn Memo>,
     renderer: Arc<dyn Renderer>,
     graph: GraphHandle,
+    jobs: JobsHandle,
     results: GraphCache,
     artifacts: ArtifactStore,
     templates: Library,
@@ -81,7 +86,7 @@ impl Registry {
     /// # Errors
     /// A template or prompt that is wrong, with its file.
     pub fn standard(parts: ToolParts) -> Result<Self, String> {
-        let ToolParts { execution, sandboxes, graph, cache, artifacts, options } = parts;
+        let ToolParts { execution, sandboxes, graph, cache, jobs, artifacts, options } = parts;
         let templates = load_templates(options.templates_dir.as_deref());
         let prompts = Prompts::load(options.prompts_dir.as_deref());
         Self::of(Parts {
@@ -90,6 +95,7 @@ impl Registry {
             memo: Arc::new(CacheMemo::new(cache.clone(), Namespace::Lint)),
             renderer: Arc::new(Worker::default()),
             graph,
+            jobs,
             results: GraphCache::new(cache),
             artifacts,
             templates: templates.map_err(|error| format!("template {error}"))?,
@@ -104,6 +110,7 @@ impl Registry {
             memo,
             renderer,
             graph,
+            jobs,
             results,
             artifacts,
             templates,
@@ -111,8 +118,12 @@ impl Registry {
         } = parts;
         let prompts = Arc::new(prompts);
         let mut tools = vec![
-            boxed(ExecuteCode::new(cell.clone(), artifacts.clone())),
+            boxed(ExecuteCode::new(cell.clone(), artifacts.clone(), jobs.clone())),
             boxed(RunTests::new(cell.clone(), artifacts.clone())),
+            boxed(RunTestsAsync::new(jobs.clone())),
+            boxed(JobStatusTool::new(jobs.clone())),
+            boxed(JobResult::new(jobs.clone())),
+            boxed(JobCancel::new(jobs)),
             boxed(LintCode::new(cell, memo)),
             boxed(GenerateCode::new(Arc::new(templates), renderer)),
             boxed(GraphUpsert::new(graph.clone(), results.clone())),

@@ -13,6 +13,7 @@ use ultimate_mcp_actors::supervision::Supervisor;
 use super::{Tool, ToolCall, ToolOutput};
 use crate::admission::{Permit, RunCaps};
 use crate::error::ApiError;
+use crate::origin::{Origin, Transport};
 
 /// The node the tests run on.
 pub fn node() -> NodeId {
@@ -44,7 +45,10 @@ pub async fn call(tool: &dyn Tool, arguments: Value) -> Result<ToolOutput, ApiEr
     let permit = Permit::for_tests("ada", tool.descriptor().name, caps());
     let arguments = RawValue::from_string(arguments.to_string()).unwrap();
     let deadline = Deadline::after(Duration::from_secs(60));
-    tool.call(ToolCall { permit: &permit, arguments: &arguments, deadline }).await
+    let request = actix_web::test::TestRequest::default().to_http_request();
+    let origin = Origin::of(&request, Transport::Rest);
+    let call = ToolCall { permit: &permit, origin: &origin, arguments: &arguments, deadline };
+    tool.call(call).await
 }
 
 /// The structured result of a call that must succeed.

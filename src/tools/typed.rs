@@ -69,6 +69,12 @@ impl<T> Answer<T> {
         self
     }
 
+    /// The same around another result.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Answer<U> {
+        let Self { output, text, is_error, audit } = self;
+        Answer { output: change(output), text, is_error, audit }
+    }
+
     /// Says that the tool could not do what it is for.
     pub fn failed_if(mut self, failed: bool) -> Self {
         self.is_error = failed;

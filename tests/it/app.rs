@@ -119,13 +119,13 @@ impl TestApp {
 
     /// The same in a given data directory, e.g. one that an earlier server left.
     pub fn start_in(data: TempDir, env: &[(&str, &str)]) -> Self {
-        let (child, said, url) = spawn(data.path(), env);
+        let (child, said, url) = spawn("serve", data.path(), env);
         Self { url, data: DataDir::Own(data), child, said }
     }
 
     /// The same in a directory that need not exist and that the caller cleans up.
     pub fn start_at(data: &Path) -> Self {
-        let (child, said, url) = spawn(data, &[]);
+        let (child, said, url) = spawn("serve", data, &[]);
         Self { url, data: DataDir::Lent(data.to_owned()), child, said }
     }
 
@@ -136,7 +136,19 @@ impl TestApp {
 
     /// The same with another environment.
     pub fn restart_with(&mut self, env: &[(&str, &str)]) {
-        (self.child, self.said, self.url) = spawn(self.data.path(), env);
+        (self.child, self.said, self.url) = spawn("serve", self.data.path(), env);
+    }
+
+    /// Starts a node that only works jobs.
+    pub fn worker_with(env: &[(&str, &str)]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let (child, said, url) = spawn("worker", data.path(), env);
+        Self { url, data: DataDir::Own(data), child, said }
+    }
+
+    /// Starts the worker anew in its data directory; the one before must have ended.
+    pub fn restart_as_worker(&mut self, env: &[(&str, &str)]) {
+        (self.child, self.said, self.url) = spawn("worker", self.data.path(), env);
     }
 
     /// The start message, once all of it is there.
@@ -343,9 +355,9 @@ pub fn finish(mut stream: TcpStream) -> Option<(u16, Value)> {
     Some((status, serde_json::from_str(body).unwrap_or(Value::Null)))
 }
 
-fn spawn(data: &Path, env: &[(&str, &str)]) -> (Child, Arc<Mutex<String>>, String) {
+fn spawn(command: &str, data: &Path, env: &[(&str, &str)]) -> (Child, Arc<Mutex<String>>, String) {
     let mut child = binary()
-        .args(["serve", "--data-dir"])
+        .args([command, "--data-dir"])
         .arg(data)
         .envs(env.iter().copied())
         .stdin(Stdio::null())

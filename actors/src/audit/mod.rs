@@ -17,6 +17,8 @@ mod end;
 mod erasure;
 mod error;
 mod event;
+mod export;
+mod exported;
 mod lines;
 mod naming;
 mod options;
@@ -40,6 +42,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
+use tokio::sync::Semaphore;
 
 use self::actor::{Append, AuditActor, Counters, Setup};
 use self::lines::LineWriter;
@@ -62,6 +65,8 @@ pub use self::end::{adopt, end_of};
 pub use self::erasure::erase_offline;
 pub use self::error::AuditError;
 pub use self::event::{Body, Event, EventType, NewEvent, Phase};
+pub use self::export::{EXPORTS_MAX, Export, ExportFormat, export_file};
+pub use self::exported::{ExportReport, verify_export};
 pub use self::options::{AuditOptions, Lines};
 pub use self::orphans::{OVERDUE, STOPPED};
 pub use self::prepared::{DETAILS_BYTES_MAX, ERROR_MESSAGE_BYTES_MAX, TEXT_BYTES_MAX};
@@ -78,6 +83,7 @@ pub struct AuditHandle {
     readers: Readers,
     counters: Arc<Counters>,
     spool: Spool,
+    exports: Arc<Semaphore>,
     /// Held for the life of the process: one server per file.
     _lock: Arc<File>,
 }
@@ -142,7 +148,8 @@ impl AuditHandle {
         let child = child.map_err(|error| AuditError::Spawn(Arc::new(error)))?;
         let through_drain = child.through_drain();
         let _lock = Arc::new(lock);
-        Ok(Self { child, through_drain, readers, counters, spool, _lock })
+        let exports = Arc::new(Semaphore::new(EXPORTS_MAX));
+        Ok(Self { child, through_drain, readers, counters, spool, exports, _lock })
     }
 
     /// Adds an event; returns its id when it is durable.
@@ -208,6 +215,15 @@ impl AuditHandle {
     pub async fn query(&self, filter: Filter, deadline: Deadline) -> Result<Page, AuditError> {
         filter.check()?;
         self.readers.page(filter, deadline).await
+    }
+
+    /// The events that `filter` wants (its `limit` and `cursor` aside) up to now, oldest first, as a file.
+    ///
+    /// # Errors
+    /// A bad filter; too many exports at once.
+    pub fn export(&self, filter: Filter, format: ExportFormat) -> Result<Export, AuditError> {
+        let end = self.stats().last_seq;
+        Export::new(self.readers.clone(), &self.exports, filter, format, end)
     }
 
     /// Erases a person from the trail: the name, addresses and sessions go, the events stay and still

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bounds::mistakes;
+use crate::shipping::ShippingOptions;
 use crate::supervision::InvalidOption;
 
 /// Which events are also written to standard output, one line each.
@@ -45,6 +46,8 @@ pub struct AuditOptions {
     pub wal_pages: u32,
     /// Days an event is kept; 0 = for ever. An event that is still to be shipped is kept in any case.
     pub retention_days: u32,
+    /// `[audit.shipping]`: the way to Neo4j.
+    pub shipping: ShippingOptions,
     /// Somebody copies the trail elsewhere: retention and erasure wait for the copy. Set by the engine.
     #[serde(skip)]
     pub copied_elsewhere: bool,
@@ -64,6 +67,7 @@ impl Default for AuditOptions {
             open_calls_max: 100_000,
             wal_pages: 4000,
             retention_days: 90,
+            shipping: ShippingOptions::default(),
             copied_elsewhere: false,
         }
     }
@@ -72,7 +76,7 @@ impl Default for AuditOptions {
 impl AuditOptions {
     /// Every value out of range, with its key below `audit`.
     pub fn mistakes(&self) -> Vec<InvalidOption> {
-        mistakes([
+        let mut found = mistakes([
             ("batch_events_max", self.batch_events_max as u64, 1..=4096),
             ("batch_bytes_max", self.batch_bytes_max as u64, 65_536..=67_108_864),
             ("defer_ms", self.defer_ms, 0..=1000),
@@ -83,7 +87,14 @@ impl AuditOptions {
             ("open_calls_max", self.open_calls_max as u64, 100..=1_000_000),
             ("wal_pages", u64::from(self.wal_pages), 100..=100_000),
             ("retention_days", u64::from(self.retention_days), 0..=36_500),
-        ])
+        ]);
+        found.extend(
+            self.shipping.mistakes().into_iter().map(|mistake| InvalidOption {
+                key: format!("shipping.{}", mistake.key),
+                ..mistake
+            }),
+        );
+        found
     }
 }
 

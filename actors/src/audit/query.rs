@@ -132,7 +132,12 @@ impl Filter {
 
     /// The conditions and their parameters.
     fn conditions(&self) -> Result<(String, Vec<Value>), AuditError> {
-        let mut sql = String::from("e.phase <> 'intent'");
+        self.conditions_on("e.phase <> 'intent'")
+    }
+
+    /// The same beside another first condition.
+    pub(crate) fn conditions_on(&self, first: &str) -> Result<(String, Vec<Value>), AuditError> {
+        let mut sql = String::from(first);
         let mut values: Vec<Value> = Vec::new();
         let mut add = |condition: &str, value: Value| {
             sql.push_str(" AND ");

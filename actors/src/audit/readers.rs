@@ -38,12 +38,21 @@ impl Readers {
         }))
     }
 
-    /// Runs the query on a free connection.
+    /// The page that `filter` describes.
     pub(crate) async fn page(
         &self,
         filter: Filter,
         deadline: Deadline,
     ) -> Result<Page, AuditError> {
+        self.run(deadline, move |connection| query::page(connection, &filter)).await
+    }
+
+    /// Runs `read` on a free connection.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        deadline: Deadline,
+        read: impl FnOnce(&Connection) -> Result<T, AuditError> + Send + 'static,
+    ) -> Result<T, AuditError> {
         let permit = match self.0.running.clone().try_acquire_owned() {
             Ok(permit) => permit,
             Err(TryAcquireError::Closed) => return Err(AuditError::ReadersBusy),
@@ -57,14 +66,18 @@ impl Readers {
         let pool = self.0.clone();
         let work = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            pool.run(&filter, deadline)
+            pool.run(read, deadline)
         });
         work.await.map_err(|_| AuditError::ReaderCrashed)?
     }
 }
 
 impl Pool {
-    fn run(&self, filter: &Filter, deadline: Deadline) -> Result<Page, AuditError> {
+    fn run<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> Result<T, AuditError>,
+        deadline: Deadline,
+    ) -> Result<T, AuditError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut connection = match idle {
             Some(connection) => connection,
@@ -72,11 +85,11 @@ impl Pool {
         };
         let late = move || deadline.is_past();
         connection.progress_handler(STEPS_PER_CHECK, Some(late)).map_err(AuditError::read)?;
-        let page = query::page(&connection, filter);
+        let answer = read(&connection);
         // A connection that failed (or panicked, and so never comes here) is not used again.
-        if page.is_ok() {
+        if answer.is_ok() {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         }
-        page
+        answer
     }
 }

@@ -48,7 +48,8 @@ pub struct ShippingHandle {
 }
 
 impl ShippingHandle {
-    /// Starts shipping as `shipping`; needs no server yet. The engine can serve without it. `audit` must
+    /// Starts shipping as `shipping`; needs no server yet. `node_id` stands in everything it ships; when
+    /// empty, the id of the trail does. The engine can serve without it. `audit` must
     /// have been started with `copied_elsewhere`.
     ///
     /// # Errors

@@ -14,15 +14,28 @@ use crate::neo4j::{BoltList, BoltMap, BoltType, Params, Statement};
 /// Names of artifacts and data that one call may link to; its tool bounded them already.
 const LINKS_MAX: usize = 256;
 
+/// Whether what is sent may be there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// It cannot: half the work for the server.
+    New,
+    /// It may: everything is looked for first.
+    Perhaps,
+}
+
 /// The statements of a batch; run in one transaction, in this order.
-pub(super) fn statements(events: &[Spooled], node_id: &str) -> Vec<Statement> {
-    let mut batch = vec![unwind(cypher::EVENTS, events.iter().map(|e| event(e, node_id)))];
-    batch.extend(links(events, node_id));
+pub(super) fn statements(events: &[Spooled], node_id: &str, known: Known) -> Vec<Statement> {
+    let text = match known {
+        Known::New => cypher::NEW_EVENTS,
+        Known::Perhaps => cypher::EVENTS,
+    };
+    let mut batch = vec![unwind(text, events.iter().map(|e| event(e, node_id)))];
+    batch.extend(links(events, node_id, known));
     batch
 }
 
 /// The executions of a batch and everything they are linked to.
-pub(super) fn links(events: &[Spooled], node_id: &str) -> Vec<Statement> {
+pub(super) fn links(events: &[Spooled], node_id: &str, known: Known) -> Vec<Statement> {
     let calls: Vec<Call<'_>> = events.iter().filter_map(Call::of).collect();
     let mut batch = Vec::new();
     let mut add = |text, rows: Vec<BoltType>| {
@@ -30,15 +43,16 @@ pub(super) fn links(events: &[Spooled], node_id: &str) -> Vec<Statement> {
             batch.push(unwind(text, rows.into_iter()));
         }
     };
-    add(
-        cypher::EXECUTIONS,
-        calls.iter().map(|call| execution(call.of, call.id, node_id)).collect(),
-    );
+    let executions = match known {
+        Known::New => cypher::NEW_EXECUTIONS,
+        Known::Perhaps => cypher::EXECUTIONS,
+    };
+    add(executions, calls.iter().map(|call| execution(call.of, call.id, node_id)).collect());
     let all = |names: fn(&Call<'_>) -> Option<String>| {
         let pairs = calls.iter().filter_map(|call| Some((call.id, names(call)?)));
         pairs.collect::<Vec<_>>()
     };
-    let singles: [(&'static str, &'static str, Vec<(&str, String)>); 3] = [
+    let singles = [
         (cypher::USERS, cypher::RAN, all(|call| call.of.event.user_id.clone())),
         (cypher::SESSIONS, cypher::IN_SESSION, all(|call| call.of.event.body.session_id.clone())),
         (cypher::TRACES, cypher::IN_TRACE, all(|call| call.of.event.body.trace_id.clone())),
@@ -66,7 +80,7 @@ pub(super) fn replacement(events: &[Spooled], node_id: &str) -> Vec<Statement> {
     if !calls.is_empty() {
         batch.push(unwind(cypher::UNLINK_DATA, calls.into_iter()));
     }
-    batch.extend(links(events, node_id));
+    batch.extend(links(events, node_id, Known::Perhaps));
     batch
 }
 
@@ -171,7 +185,6 @@ fn event(spooled: &Spooled, node_id: &str) -> BoltType {
         .text("error_message", body.error_message.as_deref())
         .text("trace_id", body.trace_id.as_deref())
         .text("details", details.as_deref())
-        .text("prev_hash", Some(&event.prev_hash))
         .text("hash", Some(&event.hash))
         .truth("erased", event.erased.then_some(true));
     row.finish()

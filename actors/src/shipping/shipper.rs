@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::batch_size::BatchSize;
 use super::error::ShippingError;
+use super::model::Known;
 use super::options::ShippingOptions;
 use super::status::Shared;
 use super::{model, schema, statements as cypher};
@@ -39,7 +40,7 @@ pub(super) struct Setup {
     pub options: ShippingOptions,
     /// Days that events are kept; 0 = for ever.
     pub retention_days: u32,
-    /// This node, in everything it ships.
+    /// This node, in everything it ships; empty = the id of its trail.
     pub node_id: String,
     pub shared: Arc<Shared>,
 }
@@ -105,8 +106,11 @@ impl Shipper {
     }
 
     /// Finds out how far Neo4j is.
-    async fn place(&self) -> Result<Place, ShippingError> {
+    async fn place(&mut self) -> Result<Place, ShippingError> {
         let trail = self.reading(|spool| spool.trail_id()).await?.to_string();
+        if self.setup.node_id.is_empty() {
+            self.setup.node_id.clone_from(&trail);
+        }
         let params = Params::new().set("trail", trail.as_str());
         let client = &self.setup.client;
         let rows = client.read(cypher::READ_CURSOR, params.clone(), Limits::default(), soon());
@@ -144,10 +148,20 @@ impl Shipper {
         let events = self.reading(move |spool| spool.after(seq, count)).await?;
         let (Some(first), Some(last)) = (events.first(), events.last()) else { return Ok(false) };
         self.setup.shared.oldest_us.store(first.ts_us, Ordering::Relaxed);
-        let mut batch = model::statements(&events, &self.setup.node_id);
-        batch.push(self.cursor(place, last));
+        let batch = |known| {
+            let mut batch = model::statements(&events, &self.setup.node_id, known);
+            batch.push(self.cursor(place, last));
+            batch
+        };
         let began = Instant::now();
-        self.setup.client.write(batch, soon(), true).await?;
+        let client = &self.setup.client;
+        // An attempt that may have been committed is not sent again: the next session asks first.
+        match client.write(batch(Known::New), soon(), false).await {
+            Err(error) if error.is_not_unique() => {
+                client.write(batch(Known::Perhaps), soon(), true).await?;
+            }
+            written => drop(written?),
+        }
         let full = events.len() >= count;
         if full {
             self.size.took(began.elapsed());

@@ -8,6 +8,13 @@
 pub(super) const EVENTS: &str = "\
     UNWIND $rows AS row MERGE (e:UmcpEvent {event_id: row.event_id}) \
     ON CREATE SET e:AuditEvent, e += row";
+/// Events that cannot be there yet: the cursor says so, in the transaction that moved it. Were they there
+/// all the same, the constraint refuses the batch, and [`EVENTS`] follows.
+pub(super) const NEW_EVENTS: &str = "\
+    UNWIND $rows AS row CREATE (e:UmcpEvent:AuditEvent) SET e = row";
+/// Calls that cannot be there yet.
+pub(super) const NEW_EXECUTIONS: &str = "\
+    UNWIND $rows AS row CREATE (x:UmcpExecution:Execution) SET x = row";
 /// Calls that ended.
 pub(super) const EXECUTIONS: &str = "\
     UNWIND $rows AS row MERGE (x:UmcpExecution {call_id: row.call_id}) \

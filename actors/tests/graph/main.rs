@@ -3,8 +3,10 @@
 #![allow(clippy::disallowed_methods, reason = "threads of their own; no arbiter is near")]
 #![allow(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
+mod away;
 mod confined;
 mod delete;
+mod differences;
 mod durability;
 mod embedded;
 mod fixture;

@@ -12,11 +12,13 @@ use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
+use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 use ultimate_mcp_actors::cache::{CacheHandle, Computed, Namespace};
 use ultimate_mcp_actors::graph::model::{QueryRequest, QueryResult};
 
 use crate::error::{ApiError, Code};
+use crate::tools::links::keys_of_nodes;
 use crate::tools::memo::shared;
 
 /// A write whose end nobody waited for may still be carried out: it is over by then.
@@ -58,6 +60,8 @@ pub(super) struct Facts {
 pub struct QueryAnswer {
     json: Box<RawValue>,
     pub(super) facts: Facts,
+    /// JSON list of the keys of nodes in the result, the first few.
+    keys: Box<str>,
 }
 
 #[derive(JsonSchema)]
@@ -150,7 +154,8 @@ impl Drop for Unheeded {
 impl QueryAnswer {
     fn read(packed: &str, age: Option<Duration>) -> Result<Self, ApiError> {
         let damaged = || ApiError::new(Code::Internal, "the remembered result is damaged");
-        let (head, json) = packed.split_once('\n').ok_or_else(damaged)?;
+        let (head, rest) = packed.split_once('\n').ok_or_else(damaged)?;
+        let (keys, json) = rest.split_once('\n').ok_or_else(damaged)?;
         let mut head = head.split(' ');
         let mut number = || head.next().and_then(|text| text.parse::<u64>().ok());
         let (rows, truncated, generation) = number()
@@ -167,17 +172,24 @@ impl QueryAnswer {
         };
         let json = RawValue::from_string(json).map_err(|error| damaged().caused_by(error))?;
         let facts = Facts { rows: rows as usize, truncated: truncated == 1, generation };
-        Ok(Self { json, facts })
+        Ok(Self { json, facts, keys: keys.into() })
+    }
+
+    /// Keys of nodes in the result, the first few.
+    pub(super) fn keys(&self) -> Vec<String> {
+        serde_json::from_str(&self.keys).unwrap_or_default()
     }
 }
 
-/// The facts in a line of their own, so that nobody has to read the JSON for them.
+/// Facts and keys in lines of their own, so that nobody has to read the JSON for them.
 fn packed(result: &QueryResult) -> Result<String, ApiError> {
     let json = to_raw_value(result).map_err(|error| {
         ApiError::new(Code::Internal, "the result could not be encoded").caused_by(error)
     })?;
     let (rows, truncated) = (result.row_count, u8::from(result.truncated));
-    Ok(format!("{rows} {truncated} {}\n{json}", result.stats.generation))
+    let cells = result.rows.iter().flatten();
+    let keys = json!(keys_of_nodes(cells));
+    Ok(format!("{rows} {truncated} {}\n{keys}\n{json}", result.stats.generation))
 }
 
 /// Everything the result depends on beside the graph; and the time it may take, so that nobody is
@@ -241,8 +253,9 @@ mod tests {
 
     #[test]
     fn a_stale_answer_says_so_and_is_otherwise_the_same() {
-        let packed = "2 1 7\n{\"rows\":[1,2]}";
+        let packed = "2 1 7\n[\"a\"]\n{\"rows\":[1,2]}";
         let fresh = QueryAnswer::read(packed, None).unwrap();
+        assert_eq!(fresh.keys(), ["a"]);
         assert_eq!(fresh.facts, Facts { rows: 2, truncated: true, generation: 7 });
         assert_eq!(serde_json::to_string(&fresh).unwrap(), r#"{"rows":[1,2]}"#);
         let stale = QueryAnswer::read(packed, Some(Duration::from_millis(1500))).unwrap();
@@ -250,7 +263,7 @@ mod tests {
             serde_json::to_string(&stale).unwrap(),
             r#"{"stale_seconds":1.500,"rows":[1,2]}"#
         );
-        for damaged in ["", "{}", "2 1\n{}", "2 1 7\n{"] {
+        for damaged in ["", "{}", "2 1\n[]\n{}", "2 1 7\n{}", "2 1 7\n[]\n{"] {
             assert!(QueryAnswer::read(damaged, None).is_err(), "{damaged}");
         }
     }

@@ -76,6 +76,8 @@ impl TypedTool for GraphDelete {
         if nodes.is_empty() && relationships.is_empty() {
             return Err(problem("arguments", "must name at least one node or relationship"));
         }
+        let mut keys = nodes.clone();
+        keys.extend(relationships.iter().flat_map(|link| [link.start.clone(), link.end.clone()]));
         let request = DeleteRequest { nodes, relationships, detach };
         let result = self.cache.writing(self.graph.delete(request, call.deadline)).await;
         let result = result.map_err(|error| refusal(error, "arguments"))?;
@@ -85,7 +87,8 @@ impl TypedTool for GraphDelete {
             .fact("nodes_deleted", nodes)
             .fact("relationships_deleted", relationships)
             .fact("detach", detach)
-            .fact("generation", generation))
+            .fact("generation", generation)
+            .touched(keys.iter().map(String::as_str)))
     }
 }
 

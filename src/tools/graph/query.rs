@@ -91,12 +91,14 @@ impl TypedTool for GraphQuery {
         };
         let answer = self.cache.answer(&request, query).await?;
         let facts = answer.facts;
+        let keys = answer.keys();
         Ok(Answer::from(answer)
             .fact("query_hash", query_hash)
             .fact("parameters", parameters)
             .fact("rows", facts.rows)
             .fact("truncated", facts.truncated)
-            .fact("generation", facts.generation))
+            .fact("generation", facts.generation)
+            .touched(keys.iter().map(String::as_str)))
     }
 }
 

@@ -81,6 +81,9 @@ impl TypedTool for GraphUpsert {
             return Err(problem("arguments", "must have at least one node or relationship"));
         }
         let (node_count, relationship_count) = (nodes.len(), relationships.len());
+        let mut keys: Vec<String> = nodes.iter().map(|node| node.key.clone()).collect();
+        let ends = relationships.iter().flat_map(|link| [&link.start, &link.end]);
+        keys.extend(ends.cloned());
         let request = UpsertRequest { nodes, relationships, mode };
         let result = self.cache.writing(self.graph.upsert(request, call.deadline)).await;
         let result = result.map_err(|error| refusal(error, "arguments"))?;
@@ -89,7 +92,8 @@ impl TypedTool for GraphUpsert {
             .fact("nodes_created", result.nodes.created)
             .fact("relationships", relationship_count)
             .fact("relationships_created", result.relationships.created)
-            .fact("generation", result.generation))
+            .fact("generation", result.generation)
+            .touched(keys.iter().map(String::as_str)))
     }
 }
 

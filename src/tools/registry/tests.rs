@@ -49,12 +49,14 @@ async fn bench() -> Bench {
     .unwrap();
     let cell: Arc<dyn Cell> = Arc::new(FakeCell::new(|_| Ok(report(0, "[]"))));
     let sandboxes = crate::tools::testing::sandboxes(&root).await;
+    let jobs = crate::tools::jobs::testing::queue(&root, folder.path()).await;
     let parts = Parts {
         cell,
         sandboxes,
         memo: Arc::new(FakeMemo::default()),
         renderer: Arc::new(Worker::default()),
         graph,
+        jobs,
         results: GraphCache::new(cache),
         artifacts,
         templates: load_templates(None).unwrap(),
@@ -88,9 +90,13 @@ async fn every_tool_is_there_by_name_in_one_order() {
         "graph_delete",
         "graph_query",
         "graph_upsert",
+        "job_cancel",
+        "job_result",
+        "job_status",
         "lint_code",
         "list_prompts",
         "run_tests",
+        "run_tests_async",
         "sandbox_close",
         "sandbox_create",
         "sandbox_execute",
@@ -173,6 +179,7 @@ async fn the_example_of_every_description_is_a_call_that_works() {
         "graph_delete",
         "execute_code",
         "run_tests",
+        "run_tests_async",
         "lint_code",
         "list_prompts",
         "get_prompt",

@@ -22,6 +22,7 @@ use super::execute::{CODE_BYTES_MAX, ExecuteResult, collect};
 use super::files::{FILES_MAX, FileArg, decode};
 use super::hash::sha256_hex;
 use super::limits::{LimitArgs, resolve};
+use super::links::names_of;
 use super::{Annotations, Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
 use crate::error::{ApiError, Code};
 pub use framework::TestFramework;
@@ -147,6 +148,7 @@ impl TypedTool for RunTests {
 /// The result with the facts the audit keeps of it.
 fn answer(output: RunTestsResult, code_bytes: usize) -> Answer<RunTestsResult> {
     let failed = output.run.status.is_our_failure();
+    let produced = names_of(&output.run.artifacts);
     let facts = [
         ("execution_id", output.run.execution_id.clone().into()),
         ("code_hash", output.run.code_hash.clone().into()),
@@ -165,6 +167,7 @@ fn answer(output: RunTestsResult, code_bytes: usize) -> Answer<RunTestsResult> {
         .fold(Answer::from(output), |answer, (name, value): (_, serde_json::Value)| {
             answer.fact(name, value)
         })
+        .produced(produced)
         .failed_if(failed)
 }
 

@@ -2,6 +2,7 @@
 
 mod acting;
 mod erasing;
+mod exporting;
 mod killing;
 mod lines;
 mod queries;

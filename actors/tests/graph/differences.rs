@@ -1,0 +1,66 @@
+//! Where the engines differ, as docs/graph.md lists it: each row of its table, on both.
+
+use serde_json::{Value, json};
+use ultimate_mcp_actors::fault::{Classify, Kind};
+use ultimate_mcp_actors::graph::{GraphError, GraphOptions};
+
+use super::fixture::{Fixture, embedded, neo4j};
+
+/// What an engine gives.
+enum Gives {
+    /// These rows.
+    Rows(Value),
+    /// Rows that depend on the engine's own order or numbers; any are fine.
+    Any,
+    /// A refusal that is the client's mistake, with these words in it.
+    Refusal(&'static str),
+    /// A crash of the engine, caught: nothing was changed.
+    Crash,
+}
+
+use Gives::{Any, Crash, Refusal, Rows};
+
+/// Query, what the embedded engine gives, what Neo4j gives.
+fn table() -> Vec<(&'static str, Gives, Gives)> {
+    vec![
+        ("RETURN abs(-9223372036854775808) AS x", Crash, Rows(json!([{ "x": i64::MIN }]))),
+        (
+            "MATCH (a), () WHERE EXISTS { (:Poet)-->() } RETURN count(*) AS x",
+            Refusal("not defined"),
+            Rows(json!([{ "x": 25 }])),
+        ),
+        ("MATCH (n:Town) RETURN keys(n) AS x", Rows(json!([{ "x": ["key", "name"] }])), Any),
+        ("MATCH (n:Poet) RETURN id(n) AS x", Any, Any),
+    ]
+}
+
+async fn check(fixture: &Fixture, cypher: &str, gives: Gives) {
+    let outcome = fixture.query(cypher).await;
+    let name = fixture.name;
+    match gives {
+        Rows(rows) => {
+            let result = outcome.unwrap_or_else(|error| panic!("{name}: {cypher}: {error}"));
+            assert_eq!(serde_json::to_value(&result).unwrap()["rows"], rows, "{name}: {cypher}");
+        }
+        Any => assert!(outcome.is_ok(), "{name}: {cypher}: {outcome:?}"),
+        Refusal(words) => {
+            let error = outcome.expect_err(cypher);
+            assert_eq!(error.kind(), Kind::InvalidInput, "{name}: {cypher}: {error:?}");
+            assert!(error.public().contains(words), "{name}: {cypher}: {error}");
+        }
+        Crash => {
+            let error = outcome.expect_err(cypher);
+            assert!(matches!(error, GraphError::Crashed { wrote: false, .. }), "{error:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_engines_differ_only_as_documented() {
+    let server = neo4j(GraphOptions::default()).with_people().await;
+    let file = embedded(GraphOptions::default()).with_people().await;
+    for (cypher, here, there) in table() {
+        check(&file, cypher, here).await;
+        check(&server, cypher, there).await;
+    }
+}
