@@ -10,6 +10,10 @@ use ultimate_mcp_actors::node::{ClusterSecret, Letterhead, NodeId, Seals, digest
 use ultimate_mcp_testkit::{HaProxy, Redis, free_port};
 
 use crate::app::{Answer, TestApp, eventually, send_to};
+use crate::nodes_handles::{
+    a_stateful_sandbox_answers_through_any_node_to_its_owner_alone,
+    an_artifact_is_fetched_through_any_node_by_its_owner_alone,
+};
 use crate::tokens::Mint;
 
 /// What one node changes, every node knows within this.
@@ -209,6 +213,7 @@ async fn three_nodes_are_one_service() {
     modern_calls_are_answered_by_any_node(&cluster).await;
     a_legacy_session_moves_from_node_to_node(&cluster).await;
     an_artifact_is_fetched_through_any_node_by_its_owner_alone(&cluster).await;
+    a_stateful_sandbox_answers_through_any_node_to_its_owner_alone(&cluster).await;
     what_is_changed_on_one_node_holds_on_all_within_a_second(&cluster).await;
     a_ban_holds_on_all_nodes_and_its_refusals_are_recorded(&cluster).await;
     only_who_holds_the_secret_speaks_for_a_client(&cluster).await;
@@ -248,45 +253,6 @@ async fn a_legacy_session_moves_from_node_to_node(cluster: &Cluster) {
     for node in &cluster.nodes {
         assert_eq!(Cluster::ping(&node.url, &ada, &session).await.status, 404);
     }
-}
-
-/// Runs code on a node that leaves one file; its path for download.
-pub async fn artifact_of(node: &TestApp, token: &str) -> String {
-    let code = "open('out/a.bin', 'wb').write(bytes(range(256)) * 300)";
-    let ran = node.tool(token, "execute_code", json!({ "code": code })).await;
-    let uri = ran.body["artifacts"][0]["uri"].as_str().unwrap_or_else(|| panic!("{ran:?}"));
-    let handle = uri.rsplit('/').next().unwrap();
-    format!("/api/v1/artifacts/{handle}")
-}
-
-async fn an_artifact_is_fetched_through_any_node_by_its_owner_alone(cluster: &Cluster) {
-    let ada = cluster.mint.token("ada", &["developer"]);
-    let path = artifact_of(&cluster.nodes[0], &ada).await;
-    assert!(path.contains("/art_n1_"), "{path}");
-    let expected: Vec<u8> = (0..=255).cycle().take(256 * 300).collect();
-    for node in &cluster.nodes {
-        let got = node.send("GET", &path, Some(&ada), &[], None).await;
-        assert_eq!((got.status, got.bytes == expected), (200, true), "{:?}", got.headers);
-        let other = cluster.mint.token("eve", &["admin"]);
-        let refused = node.send("GET", &path, Some(&other), &[], None).await;
-        assert_eq!((refused.status, refused.code()), (404, "not_found"));
-        assert_eq!(node.send("GET", &path, None, &[], None).await.status, 401);
-    }
-    // The node that owns it recorded who asked, from where, and by way of whom.
-    let admin = cluster.admin();
-    let trail = "/api/v1/audit?type=data_read&user=ada";
-    let trail = cluster.nodes[0].send("GET", trail, Some(&admin), &[], None).await;
-    let by: Vec<&Value> = trail.body["events"].as_array().unwrap().iter().collect();
-    for node in ["n2", "n3"] {
-        let found = by.iter().any(|event| {
-            event["details"]["forwarded_by"] == node && event["ip_address"] == "127.0.0.1"
-        });
-        assert!(found, "no download by way of {node}: {by:?}");
-    }
-    let nowhere = path.replace("_n1_", "_n9_");
-    let gone = cluster.nodes[1].send("GET", &nowhere, Some(&ada), &[], None).await;
-    assert_eq!((gone.status, gone.code()), (502, "node_gone"), "{gone:?}");
-    assert_eq!(gone.body["error"]["retry"], "never");
 }
 
 async fn what_is_changed_on_one_node_holds_on_all_within_a_second(cluster: &Cluster) {

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::app::{Answer, eventually, send_to};
-use crate::nodes::{Cluster, artifact_of};
+use crate::nodes::Cluster;
+use crate::nodes_handles::{artifact_of, sandbox_of, step};
 
 /// Callers that call one after the other until they are told to stop.
 struct Load {
@@ -118,6 +119,8 @@ async fn a_node_that_dies_takes_only_what_it_had_in_hand() {
     let mut cluster = Cluster::start().await;
     let ada = cluster.mint.token("ada", &["developer"]);
     let path = artifact_of(&cluster.nodes[1], &ada).await;
+    let sandbox = sandbox_of(&cluster.nodes[1], &ada).await;
+    assert_eq!(step(&cluster.nodes[0], &ada, &sandbox, "x = 1").await.status, 200);
     let load = Load::start(&cluster).await;
     load.more(20).await;
 
@@ -178,6 +181,8 @@ async fn a_node_that_dies_takes_only_what_it_had_in_hand() {
     let asked = Instant::now();
     let gone = fetched(&cluster, &ada, &path).await;
     assert_eq!((gone.status, gone.code()), (502, "node_gone"), "{gone:?}");
+    let gone = step(&cluster.nodes[0], &ada, &sandbox, "x").await;
+    assert_eq!((gone.status, gone.code()), (502, "node_gone"), "{gone:?}");
     assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
     eventually("the node counts as gone", || async {
         (fetched(&cluster, &ada, &path).await.body["error"]["retry"] == "never").then_some(())
@@ -187,6 +192,8 @@ async fn a_node_that_dies_takes_only_what_it_had_in_hand() {
     cluster.restart(1, &[]);
     cluster.in_service().await;
     assert_eq!(fetched(&cluster, &ada, &path).await.status, 200, "it is back with its node");
+    let ended = step(&cluster.nodes[0], &ada, &sandbox, "x").await;
+    assert_eq!((ended.status, ended.code()), (404, "not_found"), "a sandbox ends with its node");
 }
 
 /// The artifact, asked of the first node.
