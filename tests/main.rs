@@ -20,6 +20,8 @@ mod mcp_clients;
 mod roles;
 #[path = "it/security.rs"]
 mod security;
+#[path = "it/shipping.rs"]
+mod shipping;
 #[path = "it/start.rs"]
 mod start;
 #[path = "it/supervision.rs"]
