@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use ultimate_mcp_actors::fault::{Classify, Kind, Retry};
 
 /// What a client can branch on. The slug is contract; each has a page in `docs/errors/`.
@@ -33,6 +33,8 @@ pub enum Code {
     Unauthenticated,
     /// The caller lacks a permission.
     Forbidden,
+    /// The caller is banned.
+    Banned,
     /// The thing named does not exist or is not the caller's.
     NotFound,
     /// Wrong HTTP method.
@@ -47,6 +49,12 @@ pub enum Code {
     RequestTimeout,
     /// The request contradicts the present state.
     Conflict,
+    /// The idempotency key was used for another request.
+    IdempotencyKeyReused,
+    /// The call with this idempotency key is still running.
+    CallInProgress,
+    /// The call with this idempotency key began, and how it ended is unknown.
+    OutcomeUnknown,
     /// Too many calls.
     RateLimited,
     /// A queue is full.
@@ -57,6 +65,8 @@ pub enum Code {
     DeadlineExceeded,
     /// The part that handled the call crashed.
     Crashed,
+    /// The node that what is named lives on is not there.
+    NodeGone,
     /// This host cannot isolate code.
     IsolationUnavailable,
     /// A mistake of ours.
@@ -77,6 +87,7 @@ impl Code {
         Code::OriginNotAllowed,
         Code::Unauthenticated,
         Code::Forbidden,
+        Code::Banned,
         Code::NotFound,
         Code::MethodNotAllowed,
         Code::NotAcceptable,
@@ -84,11 +95,15 @@ impl Code {
         Code::PayloadTooLarge,
         Code::RequestTimeout,
         Code::Conflict,
+        Code::IdempotencyKeyReused,
+        Code::CallInProgress,
+        Code::OutcomeUnknown,
         Code::RateLimited,
         Code::Overloaded,
         Code::Unavailable,
         Code::DeadlineExceeded,
         Code::Crashed,
+        Code::NodeGone,
         Code::IsolationUnavailable,
         Code::Internal,
     ];
@@ -121,6 +136,7 @@ impl Code {
             Code::OriginNotAllowed => ("origin_not_allowed", 403, -31403),
             Code::Unauthenticated => ("unauthenticated", 401, -31401),
             Code::Forbidden => ("forbidden", 403, -31003),
+            Code::Banned => ("banned", 403, -31004),
             Code::NotFound => ("not_found", 404, -31404),
             Code::MethodNotAllowed => ("method_not_allowed", 405, -31405),
             Code::NotAcceptable => ("not_acceptable", 406, -31406),
@@ -128,11 +144,15 @@ impl Code {
             Code::PayloadTooLarge => ("payload_too_large", 413, -31413),
             Code::RequestTimeout => ("request_timeout", 408, -31408),
             Code::Conflict => ("conflict", 409, -31409),
+            Code::IdempotencyKeyReused => ("idempotency_key_reused", 409, -31410),
+            Code::CallInProgress => ("call_in_progress", 409, -31411),
+            Code::OutcomeUnknown => ("outcome_unknown", 409, -31412),
             Code::RateLimited => ("rate_limited", 429, -31429),
             Code::Overloaded => ("overloaded", 503, -31503),
             Code::Unavailable => ("unavailable", 503, -31504),
             Code::DeadlineExceeded => ("deadline_exceeded", 504, -31505),
             Code::Crashed => ("crashed", 503, -31506),
+            Code::NodeGone => ("node_gone", 502, -31502),
             Code::IsolationUnavailable => ("isolation_unavailable", 503, -31507),
             Code::Internal => ("internal", 500, -32603),
         }
@@ -157,7 +177,7 @@ impl From<Kind> for Code {
 }
 
 /// One thing that is wrong with the input.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// Where: a dotted path into the arguments, e.g. `limits.memory_mb` or `files[0].path`.
     pub path: String,
@@ -190,10 +210,12 @@ impl ApiError {
     /// An error of this kind with a message for the client.
     pub fn new(code: Code, public: impl Into<String>) -> Self {
         let retry = match code {
-            Code::Overloaded | Code::Unavailable | Code::RateLimited => {
+            Code::Overloaded | Code::Unavailable | Code::RateLimited | Code::CallInProgress => {
                 Retry::After(Duration::from_secs(1))
             }
-            Code::DeadlineExceeded | Code::Crashed | Code::Internal => Retry::Unsafe,
+            Code::DeadlineExceeded | Code::Crashed | Code::OutcomeUnknown | Code::Internal => {
+                Retry::Unsafe
+            }
             Code::RequestTimeout => Retry::Safe,
             _ => Retry::Never,
         };

@@ -7,9 +7,13 @@ use std::time::Duration;
 
 use opentelemetry::metrics::{Counter, Histogram};
 use opentelemetry::{KeyValue, global};
+use ultimate_mcp_actors::cache::{CacheHandle, NamespaceStats};
 use ultimate_mcp_actors::execution::{ExecutionHandle, ExecutionStats};
+use ultimate_mcp_actors::jobs::{JobsHandle, JobsStats, Lane, LaneDepth};
 use ultimate_mcp_actors::neo4j::Neo4jClient;
+use ultimate_mcp_actors::redis::RedisClient;
 use ultimate_mcp_actors::resilience::BreakerState;
+use ultimate_mcp_actors::sandboxes::{SandboxesHandle, SandboxesStats};
 use ultimate_mcp_actors::shipping::{ShippingHandle, ShippingStatus};
 use ultimate_mcp_actors::supervision::TreeHandle;
 
@@ -27,6 +31,7 @@ pub struct Instruments {
     duration: Histogram<f64>,
     errors: Counter<u64>,
     auth_failures: Counter<u64>,
+    forwards: Counter<u64>,
 }
 
 impl Instruments {
@@ -51,6 +56,10 @@ impl Instruments {
             auth_failures: meter
                 .u64_counter("auth_failures")
                 .with_description("requests without a valid token, by reason")
+                .build(),
+            forwards: meter
+                .u64_counter("node_forwards")
+                .with_description("calls sent on to the node they belong to, by how they ended")
                 .build(),
         }
     }
@@ -133,6 +142,70 @@ impl Instruments {
         });
     }
 
+    /// Reads the cache at every scrape: where answers came from, what is held.
+    pub fn observe_cache(&self, cache: &CacheHandle) {
+        let meter = global::meter(METER_NAME);
+        let counter =
+            |name: &'static str,
+             help: &'static str,
+             read: fn(&NamespaceStats) -> Vec<(&'static str, u64)>| {
+                let cache = cache.clone();
+                let _ = meter
+                    .u64_observable_gauge(name)
+                    .with_description(help)
+                    .with_callback(move |observer| {
+                        for stats in cache.stats() {
+                            for (what, value) in read(&stats) {
+                                let namespace = KeyValue::new("namespace", stats.namespace.name());
+                                observer.observe(value, &[namespace, KeyValue::new("what", what)]);
+                            }
+                        }
+                    })
+                    .build();
+            };
+        counter("cache_answers", "answers since the start, by where they came from", |stats| {
+            let (local, shared) = (stats.hits, stats.shared_hits);
+            vec![("local", local), ("redis", shared), ("computed", stats.misses)]
+        });
+        counter("cache_events", "what else happened since the start", |stats| {
+            vec![
+                ("renewed_early", stats.renewed),
+                ("redis_failed", stats.shared_errors),
+                ("waited_for_other_node", stats.lease_waits),
+                ("evicted", stats.evictions),
+                ("invalidated", stats.invalidations),
+            ]
+        });
+        counter("cache_held", "entries and bytes on this node", |stats| {
+            vec![("entries", stats.entries), ("bytes", stats.bytes)]
+        });
+    }
+
+    /// Asks the client of Redis at every scrape: whether it serves, its calls, its breaker.
+    pub fn observe_redis(&self, client: &RedisClient) {
+        let meter = global::meter(METER_NAME);
+        let gauge = |name: &'static str, help: &'static str, read: fn(&RedisClient) -> u64| {
+            let client = client.clone();
+            let _ = meter
+                .u64_observable_gauge(name)
+                .with_description(help)
+                .with_callback(move |observer| observer.observe(read(&client), &[]))
+                .build();
+        };
+        gauge("redis_up", "1 while the server answers", |client| u64::from(client.is_up()));
+        gauge("redis_calls", "calls in hand", |client| client.snapshot().in_flight as u64);
+        gauge("redis_breaker_refusing", "1 while its breaker refuses calls", |client| {
+            let state = client.snapshot().breaker.state;
+            u64::from(matches!(state, BreakerState::Open | BreakerState::ForcedOpen))
+        });
+        gauge("redis_breaker_opened", "times its breaker opened since the start", |client| {
+            client.snapshot().breaker.opened
+        });
+        gauge("redis_breaker_rejected", "calls its breaker refused since the start", |client| {
+            client.snapshot().breaker.rejected
+        });
+    }
+
     /// Reads at every scrape how far the copy of the audit in Neo4j is.
     pub fn observe_shipping(&self, shipping: &ShippingHandle) {
         let meter = global::meter(METER_NAME);
@@ -154,6 +227,65 @@ impl Instruments {
         });
     }
 
+    /// Asks the sandboxes actor at every scrape: open ones, steps, ends by their reason.
+    pub fn observe_sandboxes(&self, sandboxes: &SandboxesHandle) {
+        let meter = global::meter(METER_NAME);
+        let gauge = |name: &'static str, help: &'static str, read: fn(&SandboxesStats) -> u64| {
+            let sandboxes = sandboxes.clone();
+            let _ = meter
+                .u64_observable_gauge(name)
+                .with_description(help)
+                .with_callback(move |observer| observer.observe(read(&sandboxes.stats()), &[]))
+                .build();
+        };
+        gauge("sandboxes_open", "sandboxes that stay, open now", |stats| stats.open as u64);
+        gauge("sandboxes_created", "sandboxes opened", |stats| stats.created);
+        gauge("sandbox_steps", "steps taken in sandboxes", |stats| stats.steps);
+        let sandboxes = sandboxes.clone();
+        let _ = meter
+            .u64_observable_gauge("sandboxes_ended")
+            .with_description("sandboxes that ended, by why")
+            .with_callback(move |observer| {
+                for (reason, count) in sandboxes.stats().ended {
+                    observer.observe(count, &[KeyValue::new("reason", reason)]);
+                }
+            })
+            .build();
+    }
+
+    /// Reads the job queue's last figures at every scrape: lanes, and what this node did.
+    pub fn observe_jobs(&self, jobs: &JobsHandle) {
+        let meter = global::meter(METER_NAME);
+        let lanes = |name: &'static str, help: &'static str, read: fn(&LaneDepth) -> u64| {
+            let jobs = jobs.clone();
+            let _ = meter
+                .u64_observable_gauge(name)
+                .with_description(help)
+                .with_callback(move |observer| {
+                    for (lane, depth) in Lane::ALL.into_iter().zip(&jobs.stats().depths) {
+                        observer.observe(read(depth), &[KeyValue::new("lane", lane.as_str())]);
+                    }
+                })
+                .build();
+        };
+        lanes("jobs_queued", "jobs that wait, delayed ones included", |d| d.queued);
+        lanes("jobs_running", "jobs in the hands of workers, on all nodes", |d| d.running);
+        lanes("jobs_dead_letters", "jobs an operator should look at", |d| d.dead);
+        lanes("jobs_oldest_ms", "age of the oldest job that could run", |d| d.oldest_ms);
+        let node = |name: &'static str, help: &'static str, read: fn(&JobsStats) -> u64| {
+            let jobs = jobs.clone();
+            let _ = meter
+                .u64_observable_gauge(name)
+                .with_description(help)
+                .with_callback(move |observer| observer.observe(read(&jobs.stats()), &[]))
+                .build();
+        };
+        node("jobs_in_hand", "jobs in hand on this node", |stats| stats.in_hand);
+        node("jobs_attempts", "attempts begun by this node", |stats| stats.begun);
+        node("jobs_retries", "jobs this node sent round again", |stats| stats.retries);
+        node("jobs_reaped", "jobs this node took from workers that died", |stats| stats.reaped);
+    }
+
     /// An admitted call ended.
     pub fn tool_finished(&self, tool: &'static str, status: &'static str, took: Duration) {
         let name = KeyValue::new("tool_name", tool);
@@ -162,6 +294,11 @@ impl Instruments {
         if status != "ok" {
             self.errors.add(1, &[KeyValue::new("type", status)]);
         }
+    }
+
+    /// A call was sent on to another node and came back.
+    pub fn forwarded(&self, status: &'static str) {
+        self.forwards.add(1, &[KeyValue::new("status", status)]);
     }
 
     /// A request had no valid token.

@@ -5,11 +5,17 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::HttpRequest;
-use actix_web::http::header::USER_AGENT;
-use ultimate_mcp_actors::ids::SessionId;
+use actix_web::http::header::{AUTHORIZATION, USER_AGENT};
+use secrecy::SecretString;
+use ultimate_mcp_actors::idempotency::IdempotencyKey;
+use ultimate_mcp_actors::ids::{JobId, SessionId};
+use ultimate_mcp_actors::jobs::Job;
+use ultimate_mcp_actors::node::NodeId;
 
+use crate::forward::Received;
 use crate::http::{RequestContext, RequestId};
 use crate::telemetry::TraceParent;
 
@@ -23,6 +29,8 @@ pub enum Transport {
     McpHttp,
     /// `/api/v1/…`.
     Rest,
+    /// A worker of the job queue.
+    Job,
 }
 
 impl Transport {
@@ -31,6 +39,7 @@ impl Transport {
         match self {
             Transport::McpHttp => "mcp_http",
             Transport::Rest => "rest",
+            Transport::Job => "job",
         }
     }
 }
@@ -40,7 +49,7 @@ impl Transport {
 pub struct Origin {
     /// The request, as in `X-Request-Id`.
     pub request_id: RequestId,
-    /// The peer's address; `None` when the transport has none.
+    /// The client's address, as far as it can be trusted; `None` when the transport has none.
     pub ip: Option<IpAddr>,
     /// The client's own description of itself, cut to 256 characters without control characters.
     pub user_agent: Option<Arc<str>>,
@@ -50,6 +59,23 @@ pub struct Origin {
     pub trace: Option<TraceParent>,
     /// The way in.
     pub transport: Transport,
+    /// The client's own name for a call that must be run once.
+    pub idempotency_key: Option<IdempotencyKey>,
+    /// The job that this call is a run of.
+    pub job: Option<JobId>,
+    /// What it takes to send the call on, and who sent it on.
+    pub passage: Passage,
+}
+
+/// A call between nodes.
+#[derive(Clone, Debug, Default)]
+pub struct Passage {
+    /// What the client showed as `Authorization`: another node wants to see it as well.
+    pub authorization: Option<Arc<SecretString>>,
+    /// The node that sent the call here; it is not sent on once more.
+    pub forwarded_by: Option<NodeId>,
+    /// What the client had left when the other node sent it.
+    pub time_left: Option<Duration>,
 }
 
 impl Origin {
@@ -62,12 +88,40 @@ impl Origin {
             .map(|value| printable(&String::from_utf8_lossy(value.as_bytes())));
         Self {
             request_id: context.request_id,
-            ip: request.peer_addr().map(|address| address.ip()),
+            ip: context.client_ip,
             user_agent,
             session_id: None,
             trace: context.trace,
             transport,
+            passage: Passage { authorization: authorization(request), ..Passage::default() },
+            idempotency_key: None,
+            job: None,
         }
+    }
+
+    /// The origin of a job's run: the request that enqueued it, by now long answered.
+    pub fn of_job(job: &Job) -> Self {
+        let request_id = job.spec.request_id.as_deref();
+        Self {
+            request_id: request_id.and_then(RequestId::known).unwrap_or_else(RequestId::mint),
+            ip: None,
+            user_agent: None,
+            session_id: None,
+            trace: job.spec.trace.as_deref().and_then(TraceParent::parse),
+            transport: Transport::Job,
+            passage: Passage::default(),
+            idempotency_key: None,
+            job: Some(job.id()),
+        }
+    }
+
+    /// What another node vouches for, in place of what its own request looks like.
+    pub fn vouched(mut self, received: Received) -> Self {
+        self.ip = received.client_ip;
+        self.session_id = received.session_id;
+        self.passage.forwarded_by = Some(received.from);
+        self.passage.time_left = Some(received.time_left);
+        self
     }
 
     /// The trace id in 32 hex digits, when the client sent a valid `traceparent`.
@@ -79,6 +133,11 @@ impl Origin {
     pub fn traceparent(&self) -> Option<String> {
         self.trace.map(|trace| trace.to_string())
     }
+}
+
+fn authorization(request: &HttpRequest) -> Option<Arc<SecretString>> {
+    let shown = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
+    Some(Arc::new(SecretString::from(shown)))
 }
 
 /// A text that cannot break a log line.

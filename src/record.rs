@@ -11,12 +11,14 @@ use serde_json::{Map, Value};
 use ultimate_mcp_actors::audit::{AuditHandle, EventType, NewEvent, Phase};
 use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::fault::Retry;
+use ultimate_mcp_actors::idempotency::IdempotencyKey;
 use ultimate_mcp_actors::ids::CallId;
 
 use crate::auth::Caller;
 use crate::error::{ApiError, Code};
 use crate::origin::Origin;
 use crate::tools::ToolOutput;
+use crate::tools::hash::sha256_hex;
 
 /// How long an outcome may take to be recorded. Its own time, not the call's: the deadline may be what
 /// ended the call.
@@ -79,15 +81,41 @@ impl Record {
         let mut event = self.event(Phase::Single);
         event.event_type = match refusal.code {
             Code::RateLimited => EventType::RateLimitExceeded,
+            Code::NodeGone => EventType::SystemError,
+            Code::IdempotencyKeyReused
+            | Code::CallInProgress
+            | Code::OutcomeUnknown
+            | Code::Conflict => event.event_type,
             _ => EventType::AuthzDenied,
         };
         event.success = Some(false);
         event.error_message = Some(refusal.public.clone());
-        event.details = reason(&refusal);
+        event.details.extend(reason(&refusal));
         if let Err(error) = self.audit.append(event, deadline).await {
             tracing::error!(error = &error as &dyn std::error::Error, "a refusal was not recorded");
         }
         refusal
+    }
+
+    /// Names the idempotency key the call came with, by its digest: keys are the callers' own.
+    pub fn keyed(mut self, key: &IdempotencyKey) -> Self {
+        let digest = sha256_hex(key.as_str().as_bytes());
+        let details = &mut Arc::make_mut(&mut self.template).details;
+        details.insert("idempotency_key_sha256".into(), digest.into());
+        self
+    }
+
+    /// Records that the call was answered from what an earlier run had answered; durable when this
+    /// returns.
+    ///
+    /// # Errors
+    /// The audit is down: the answer must not be sent as if it were recorded.
+    pub async fn replayed(&self, deadline: Deadline) -> Result<(), ApiError> {
+        let mut event = self.event(Phase::Single);
+        event.success = Some(true);
+        event.details.insert("replayed".into(), true.into());
+        self.audit.append(event, deadline).await?;
+        Ok(())
     }
 
     /// Records that the call is about to run; durable when this returns.
@@ -144,7 +172,13 @@ pub fn described(origin: &Origin, action: &'static str, kind: EventType) -> NewE
     event.request_id = Some(origin.request_id.as_str().into());
     event.session_id = origin.session_id.clone();
     event.trace_id = origin.trace_id().map(Into::into);
+    if let Some(node) = &origin.passage.forwarded_by {
+        event.details.insert("forwarded_by".into(), node.as_str().into());
+    }
     event.details.insert("transport".into(), origin.transport.as_str().into());
+    if let Some(job) = origin.job {
+        event.details.insert("job_id".into(), job.to_string().into());
+    }
     event
 }
 

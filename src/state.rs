@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,14 +11,17 @@ use actix_web::http::header::HeaderMap;
 use actix_web::web::Data;
 use serde::Serialize;
 use ultimate_mcp_actors::audit::{EventType, NewEvent};
+use ultimate_mcp_actors::authorization::Ban;
 use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::engine::Engine;
+use ultimate_mcp_actors::node::NodeId;
 use ultimate_mcp_actors::supervision::ChildState;
 
 use crate::admission::Admission;
 use crate::auth::{Authenticator, Caller, bearer};
 use crate::config::Config;
 use crate::error::{ApiError, Code};
+use crate::forward::{self, Forwarder, Received};
 use crate::instruments::Instruments;
 use crate::mcp::{InvalidTool, ToolList};
 use crate::origin::Origin;
@@ -42,6 +46,10 @@ pub struct AppState {
     pub artifacts: ArtifactStore,
     /// Counters and histograms of tools.
     pub metrics: Instruments,
+    /// The way to other nodes.
+    pub forwarder: Forwarder,
+    /// Set once, when the process was told to stop: load balancers are to look away.
+    leaving: AtomicBool,
     call_max: Duration,
     data_dir: PathBuf,
     token_ttl_seconds_max: u64,
@@ -50,9 +58,23 @@ pub struct AppState {
     lists: Mutex<HashMap<Arc<[String]>, Arc<ToolList>>>,
 }
 
+/// What an [`AppState`] is put together from; the fields are explained there.
+#[allow(missing_docs, reason = "documented at AppState")]
+pub struct StateParts {
+    pub engine: Engine,
+    pub registry: Registry,
+    pub authenticator: Authenticator,
+    pub admission: Admission,
+    pub artifacts: ArtifactStore,
+    pub metrics: Instruments,
+    pub forwarder: Forwarder,
+}
+
 /// Whether the engine can serve, and what its parts say.
 #[derive(Serialize)]
 pub struct Readiness {
+    /// Which node this is.
+    pub node: NodeId,
     /// `ready`, `degraded` or `unavailable`.
     pub status: &'static str,
     /// Each part: its state, and why when it is not well.
@@ -83,15 +105,16 @@ impl AppState {
     ///
     /// # Errors
     /// A tool that no client could call.
-    pub fn new(
-        engine: Engine,
-        registry: Registry,
-        authenticator: Authenticator,
-        admission: Admission,
-        artifacts: ArtifactStore,
-        metrics: Instruments,
-        config: &Config,
-    ) -> Result<Self, InvalidTool> {
+    pub fn new(parts: StateParts, config: &Config) -> Result<Self, InvalidTool> {
+        let StateParts {
+            engine,
+            registry,
+            authenticator,
+            admission,
+            artifacts,
+            metrics,
+            forwarder,
+        } = parts;
         Ok(Self {
             all_tools: ToolList::new(registry.descriptors())?,
             engine,
@@ -100,6 +123,8 @@ impl AppState {
             admission,
             artifacts,
             metrics,
+            forwarder,
+            leaving: AtomicBool::new(false),
             call_max: Duration::from_secs(config.http.request_timeout_seconds),
             data_dir: config.data_dir.clone(),
             token_ttl_seconds_max: config.auth.token_ttl_seconds_max,
@@ -123,9 +148,13 @@ impl AppState {
     /// 401, or 400 for a malformed header.
     pub fn authenticate(&self, headers: &HeaderMap, origin: &Origin) -> Result<Caller, ApiError> {
         let standing = self.engine.authorization.snapshot();
+        let now = chrono::Utc::now().timestamp();
+        if let Some(ban) = origin.ip.and_then(|ip| standing.ban_of_address(ip, now)) {
+            return Err(self.refuse_banned(origin, None, ban));
+        }
         let verified =
             bearer(headers).and_then(|token| self.authenticator.verify(token, &*standing));
-        verified.map_err(|error| {
+        let caller = verified.map_err(|error| {
             let mut event = described(origin, "authenticate", EventType::AuthFailure);
             event.success = Some(false);
             event.error_message = Some(error.to_string());
@@ -133,6 +162,50 @@ impl AppState {
             self.metrics.auth_failed(error.reason());
             self.note(&event);
             ApiError::from(error)
+        })?;
+        match standing.ban_of_user(caller.id(), now) {
+            Some(ban) => Err(self.refuse_banned(origin, Some(&caller), ban)),
+            None => Ok(caller),
+        }
+    }
+
+    /// Recorded like a failure to authenticate: whoever is banned cannot make others wait.
+    fn refuse_banned(&self, origin: &Origin, caller: Option<&Caller>, ban: &Ban) -> ApiError {
+        let end = ban.expires_at.and_then(|at| chrono::DateTime::from_timestamp(at, 0));
+        let until = end.map_or(String::new(), |end| format!(" until {}", end.to_rfc3339()));
+        let why = if ban.reason.is_empty() { "" } else { ": " };
+        let whom = if caller.is_some() { "you are" } else { "your network is" };
+        let refusal =
+            ApiError::new(Code::Banned, format!("{whom} banned{until}{why}{}", ban.reason));
+        let mut event = described(origin, "authenticate", EventType::AuthzDenied);
+        event.user_id = caller.map(|caller| caller.id().clone());
+        event.resource = Some(ban.subject.to_string().into());
+        event.success = Some(false);
+        event.error_message = Some(refusal.public.clone());
+        event.details.insert("code".into(), refusal.code.slug().into());
+        event.details.insert("ban".into(), ban.id.to_string().into());
+        self.metrics.auth_failed("banned");
+        self.note(&event);
+        refusal
+    }
+
+    /// What another node vouches for, when it sent this request on.
+    ///
+    /// # Errors
+    /// 401 for a request that claims to come from a node and does not prove it; recorded.
+    pub fn received(
+        &self,
+        request: &HttpRequest,
+        origin: &Origin,
+    ) -> Result<Option<Received>, ApiError> {
+        forward::received(request, self.engine.nodes.seals()).map_err(|error| {
+            let mut event = described(origin, "authenticate", EventType::SecurityViolation);
+            event.success = Some(false);
+            event.error_message = Some(error.to_string());
+            self.metrics.auth_failed("bad_seal");
+            self.note(&event);
+            ApiError::new(Code::Unauthenticated, "the seal of the sending node is not valid here")
+                .caused_by(error)
         })
     }
 
@@ -177,6 +250,12 @@ impl AppState {
         list
     }
 
+    /// From now on `/ready` says `unavailable`, while requests that still come are served.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+        self.engine.nodes.leave();
+    }
+
     /// Asks nobody: reads the tree and what the cell found when it started.
     pub fn readiness(&self) -> Readiness {
         let tree = self.engine.tree.snapshot();
@@ -198,13 +277,22 @@ impl AppState {
         dependencies.extend(self.neo4j());
         dependencies.extend(self.redis());
         dependencies.extend(self.shipping());
+        dependencies.extend(self.sharing());
+        if let Some(jobs) =
+            dependencies.iter_mut().find(|d| d.name == "jobs" && d.status == "ready")
+            && !self.engine.jobs.stats().store_up
+        {
+            jobs.status = "degraded";
+            jobs.detail = vec!["the store of the job queue does not answer".to_owned()];
+        }
         let worst = |status| dependencies.iter().any(|d| d.status == status);
-        let status = match (tree.can_serve(), worst("unavailable") || worst("degraded")) {
+        let can_serve = tree.can_serve() && !self.leaving.load(Ordering::Relaxed);
+        let status = match (can_serve, worst("unavailable") || worst("degraded")) {
             (false, _) => "unavailable",
             (true, true) => "degraded",
             (true, false) => "ready",
         };
-        Readiness { status, dependencies }
+        Readiness { node: self.engine.nodes.own().id.clone(), status, dependencies }
     }
 
     /// What is kept there answers 503 until it is back; everything else is served.
@@ -232,6 +320,23 @@ impl AppState {
         detail.extend(status.lagging.then(behind));
         let word = if detail.is_empty() { "ready" } else { "degraded" };
         Some(Dependency { name: "audit shipping".into(), status: word, detail })
+    }
+
+    /// Whether this node and the others know the same, and know each other.
+    fn sharing(&self) -> Option<Dependency> {
+        let standing = self.engine.authorization.sharing()?;
+        let nodes = self.engine.nodes.list();
+        let mut detail: Vec<String> = standing
+            .reason
+            .map(|why| format!("roles, revocations and bans: {why}"))
+            .into_iter()
+            .collect();
+        if nodes.id_taken {
+            detail.push("another process uses this node's id: set node.id".to_owned());
+        }
+        let well = standing.in_step && !nodes.id_taken;
+        let status = if well { "ready" } else { "degraded" };
+        Some(Dependency { name: "sharing".into(), status, detail })
     }
 
     fn cell(&self) -> Dependency {

@@ -1,10 +1,12 @@
-//! The life of one `tools/call`, whatever its transport: HTTP, REST and, later, WebSocket, workflows
-//! and jobs all enter here. There is no second path with fewer checks.
+//! The life of one `tools/call`, whatever its transport: HTTP, REST, jobs and, later, WebSocket and
+//! workflows all enter here. There is no second path with fewer checks.
 //!
-//! authenticated caller → admission → intent in the audit → run within the deadline → outcome in the
+//! authenticated caller → admission → (with an idempotency key: run before?) → intent in the audit → run within the deadline → outcome in the
 //! audit → answer. Admission is a look at snapshots in memory, so the intent already states its
 //! verdict: an admitted call is an intent and an outcome, a refused one a single event.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::task::Poll;
@@ -13,10 +15,12 @@ use std::time::Instant;
 use futures_util::FutureExt;
 use serde_json::value::RawValue;
 use ultimate_mcp_actors::deadline::Deadline;
+use ultimate_mcp_actors::node::NodeId;
 
 use crate::admission::Permit;
 use crate::auth::Caller;
 use crate::error::{ApiError, Code};
+use crate::once::Once;
 use crate::origin::Origin;
 use crate::record::Record;
 use crate::state::AppState;
@@ -42,16 +46,40 @@ pub async fn tools_call(
         let refusal = state.admission.admit_own(caller).await.err().unwrap_or(unknown);
         return Err(record.refused(refusal, deadline).await);
     };
+    if let Some(node) = elsewhere(state, tool, arguments) {
+        return sent_on(state, caller, origin, &record, &node, tool, arguments, deadline).await;
+    }
     let descriptor = tool.descriptor();
     let permit = match state.admission.admit(caller, descriptor, record.call_id()).await {
         Ok(permit) => permit,
         Err(refusal) => return Err(record.refused(refusal, deadline).await),
     };
     let record = record.kind(descriptor.event_type);
+    let Some(key) = &origin.idempotency_key else {
+        return recorded(state, tool, &permit, &record, origin, arguments, deadline).await;
+    };
+    let record = record.keyed(key);
+    let keys = &state.engine.idempotency;
+    let once = Once { keys, caller, key, tool: descriptor, arguments, deadline };
+    // On the heap: few calls come with a key, and all others would carry its room on their stacks.
+    let work = Box::pin(recorded(state, tool, &permit, &record, origin, arguments, deadline));
+    Box::pin(once.run(&record, work)).await
+}
 
+/// Runs an admitted call between its intent and its outcome.
+async fn recorded(
+    state: &AppState,
+    tool: &dyn Tool,
+    permit: &Permit,
+    record: &Record,
+    origin: &Origin,
+    arguments: &RawValue,
+    deadline: Deadline,
+) -> Result<ToolOutput, ApiError> {
+    let descriptor = tool.descriptor();
     let started = Instant::now();
     let work = async {
-        let result = run(tool, &permit, arguments, deadline).await;
+        let result = run(tool, permit, origin, arguments, deadline).await;
         state.metrics.tool_finished(descriptor.name, status(&result), started.elapsed());
         result
     };
@@ -81,14 +109,49 @@ pub async fn tools_call(
     }
 }
 
+/// The other node that what the call works on lives on.
+fn elsewhere(state: &AppState, tool: &dyn Tool, arguments: &RawValue) -> Option<NodeId> {
+    let name = tool.handle_argument()?;
+    let arguments: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(arguments.get()).ok()?;
+    let handle: Cow<'_, str> = serde_json::from_str(arguments.get(name)?.get()).ok()?;
+    state.forwarder.elsewhere(&handle)
+}
+
+/// Sends the call to the node it belongs to, which admits and records it: one path, not two. What does
+/// not get there is recorded here, within a rate as every guess.
+#[allow(clippy::too_many_arguments, reason = "the call, piece by piece, as it came in")]
+async fn sent_on(
+    state: &AppState,
+    caller: &Caller,
+    origin: &Origin,
+    record: &Record,
+    node: &NodeId,
+    tool: &dyn Tool,
+    arguments: &RawValue,
+    deadline: Deadline,
+) -> Result<ToolOutput, ApiError> {
+    let name = tool.descriptor().name;
+    let answer = state.forwarder.tool(origin, node, name, arguments, deadline).await;
+    state.metrics.forwarded(status(&answer));
+    match answer {
+        Err(error) if error.code == Code::NodeGone => {
+            let refusal = state.admission.admit_own(caller).await.err().unwrap_or(error);
+            Err(record.refused(refusal, deadline).await)
+        }
+        answer => answer,
+    }
+}
+
 /// Runs the tool within its deadline; a panic becomes an error to this caller alone.
 async fn run(
     tool: &dyn Tool,
     permit: &Permit,
+    origin: &Origin,
     arguments: &RawValue,
     deadline: Deadline,
 ) -> Result<ToolOutput, ApiError> {
-    let call = AssertUnwindSafe(tool.call(ToolCall { permit, arguments, deadline })).catch_unwind();
+    let call = ToolCall { permit, origin, arguments, deadline };
+    let call = AssertUnwindSafe(tool.call(call)).catch_unwind();
     match tokio::time::timeout_at(deadline.instant(), call).await {
         Ok(Ok(result)) => result,
         Ok(Err(_panic)) => {

@@ -12,12 +12,30 @@ mod backup;
 mod cell;
 #[path = "it/cli.rs"]
 mod cli;
+#[path = "it/idempotency.rs"]
+mod idempotency;
 #[path = "it/input.rs"]
 mod input;
+#[path = "it/jobs.rs"]
+mod jobs;
+#[path = "it/jobs_crash.rs"]
+mod jobs_crash;
+#[path = "it/loss.rs"]
+mod loss;
 #[path = "it/mcp_clients.rs"]
 mod mcp_clients;
+#[path = "it/neo4j.rs"]
+mod neo4j;
+#[path = "it/nodes.rs"]
+mod nodes;
+#[path = "it/nodes_down.rs"]
+mod nodes_down;
+#[path = "it/redis.rs"]
+mod redis;
 #[path = "it/roles.rs"]
 mod roles;
+#[path = "it/sandboxes.rs"]
+mod sandboxes;
 #[path = "it/security.rs"]
 mod security;
 #[path = "it/shipping.rs"]

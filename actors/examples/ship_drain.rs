@@ -21,6 +21,7 @@ use ultimate_mcp_actors::authorization::{
 use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::ids::{CallId, CallerId, SessionId};
 use ultimate_mcp_actors::neo4j::{Limits, Neo4jClient, Neo4jOptions, Params, Statement};
+use ultimate_mcp_actors::node::NodeId;
 use ultimate_mcp_actors::shipping::{ShippingHandle, ShippingOptions};
 use ultimate_mcp_actors::supervision::{PolicyOptions, Supervisor, unobserved};
 
@@ -47,7 +48,8 @@ async fn measure(dir: &Path, events: usize, batch: usize) -> Outcome {
     let audit = AuditHandle::start(&root, &dir.join("audit.db"), key, options).await?;
     let policy = Policy::from_toml(DEFAULT_POLICY).map_err(|p| format!("{p:?}"))?;
     let roles = AuthorizationOptions::default();
-    let roles = AuthorizationHandle::start(&root, &dir.join("state.db"), policy, roles).await?;
+    let (state, node) = (dir.join("state.db"), NodeId::random());
+    let roles = AuthorizationHandle::start(&root, &state, policy, roles, node, None).await?;
     let client = client()?;
     empty(&client).await?;
 

@@ -3,18 +3,23 @@
 //! ```text
 //! root (one_for_one; gives up by ending the process)
 //! ├─ audit            everything depends on it
-//! ├─ authorization    publishes a snapshot of policy, roles and revocations
+//! ├─ authorization    publishes a snapshot of policy, roles, revocations and bans
 //! ├─ shipping         optional: copies the trail and the roles to Neo4j, when one is named
+//! ├─ authorization-sharing, nodes   with Redis only; the engine serves without them
 //! ├─ cache            optional: the engine serves without it
 //! ├─ graph            embedded store, or Neo4j
 //! ├─ sessions-N       shards
-//! └─ execution        queue and link to the launcher of the cell
+//! ├─ idempotency      optional: keys of calls that must be run once; absent where Redis keeps them
+//! ├─ execution        queue and link to the launcher of the cell
+//! ├─ sandboxes        interpreters that stay between calls, on that launcher
+//! └─ jobs             optional: works the queue; the queue itself is its store
 //! ```
 //! Called by the face's `serve`. Refuses to start without its stores: a server that cannot record must
 //! not answer.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::audit::{AuditError, AuditHandle, AuditKey, AuditOptions};
 use crate::authorization::{AuthorizationError, AuthorizationHandle, AuthorizationOptions, Policy};
@@ -22,9 +27,15 @@ use crate::cache::{CacheHandle, CacheOptions, Sharing};
 use crate::deadline::Deadline;
 use crate::execution::{ExecutionError, ExecutionHandle, ExecutionOptions};
 use crate::graph::{GraphEngine, GraphError, GraphHandle, GraphOptions, Neo4jGraph};
+use crate::idempotency::{IdempotencyError, IdempotencyHandle, IdempotencyOptions};
+use crate::jobs::{
+    JobStore, JobsEngine, JobsError, JobsHandle, JobsOptions, RedisJobs, Sealer, SqliteJobs,
+};
 use crate::neo4j::{Neo4jClient, Neo4jError, Neo4jOptions};
+use crate::node::{NodeIdentity, NodesHandle};
 use crate::redis::{RedisClient, RedisError, RedisOptions};
 use crate::resilience::Transition;
+use crate::sandboxes::{SandboxesError, SandboxesHandle, SandboxesOptions};
 use crate::sessions::{SessionsError, SessionsHandle, SessionsOptions};
 use crate::shipping::ShippingHandle;
 use crate::supervision::{
@@ -35,8 +46,15 @@ use crate::supervision::{
 pub const AUDIT_FILE: &str = "audit.db";
 /// Roles and revocations, below the data directory.
 pub const STATE_FILE: &str = "state.db";
+/// Idempotency keys and their answers, below the data directory.
+pub const IDEMPOTENCY_FILE: &str = "idempotency.db";
 /// The graph, below the data directory.
 pub const GRAPH_FILE: &str = "graph.mars";
+
+/// The jobs of one process, below the data directory.
+pub const JOBS_FILE: &str = "jobs.db";
+/// Kept of a drain's time for the actors, after the jobs.
+const ACTORS_DRAIN: Duration = Duration::from_secs(3);
 
 /// Everything the engine is made of; sections of the configuration.
 pub struct EngineOptions {
@@ -60,10 +78,20 @@ pub struct EngineOptions {
     pub neo4j: Neo4jOptions,
     /// `[sessions]`.
     pub sessions: SessionsOptions,
+    /// `[idempotency]`.
+    pub idempotency: IdempotencyOptions,
     /// `[redis]`; without URLs there is none.
     pub redis: RedisOptions,
+    /// Who this node is.
+    pub node: NodeIdentity,
     /// `[cell]`.
     pub cell: ExecutionOptions,
+    /// `[sandboxes]`.
+    pub sandboxes: SandboxesOptions,
+    /// `[jobs]`.
+    pub jobs: JobsOptions,
+    /// The keys that seal jobs.
+    pub jobs_sealer: Sealer,
 }
 
 /// Why the engine did not start.
@@ -84,6 +112,9 @@ pub enum StartError {
     /// Sessions.
     #[error("sessions did not start: {0}")]
     Sessions(#[from] SessionsError),
+    /// Idempotency keys.
+    #[error("idempotency keys did not start: {0}")]
+    Idempotency(#[from] IdempotencyError),
     /// Neo4j: options no server could satisfy, never an absent server.
     #[error("Neo4j cannot be used: {0}")]
     Neo4j(#[from] Neo4jError),
@@ -93,6 +124,12 @@ pub enum StartError {
     /// The cell.
     #[error("the cell did not start: {0}")]
     Execution(#[from] ExecutionError),
+    /// Sandboxes that stay.
+    #[error("sandboxes did not start: {0}")]
+    Sandboxes(#[from] SandboxesError),
+    /// The job queue.
+    #[error("the job queue did not start: {0}")]
+    Jobs(#[from] JobsError),
 }
 
 /// The running engine: one handle per actor. Cheap to clone.
@@ -110,8 +147,16 @@ pub struct Engine {
     pub sessions: SessionsHandle,
     /// The cell.
     pub execution: ExecutionHandle,
+    /// Sandboxes that stay.
+    pub sandboxes: SandboxesHandle,
+    /// This node and the others.
+    pub nodes: NodesHandle,
+    /// Calls that must be run once.
+    pub idempotency: IdempotencyHandle,
     /// The Neo4j of section `neo4j`; `None` = none is named.
     pub neo4j: Option<Neo4jClient>,
+    /// Everything asynchronous.
+    pub jobs: JobsHandle,
     /// What the nodes share; `None` = this node keeps everything to itself.
     pub redis: Option<RedisClient>,
     /// The way of the trail to Neo4j; `None` = it stays here.
@@ -151,6 +196,8 @@ impl Engine {
             &data.join(STATE_FILE),
             options.policy,
             options.authorization,
+            options.node.id.clone(),
+            redis.clone(),
         )
         .await?;
         let shipping = match ships {
@@ -171,6 +218,8 @@ impl Engine {
             }
             None => None,
         };
+        let here = options.node.id.clone();
+        let nodes = NodesHandle::start(&root, options.node, redis.clone()).await?;
         let cache = {
             // The embedded graph is each node's own.
             let graph = options.graph.engine == GraphEngine::Neo4j;
@@ -178,29 +227,44 @@ impl Engine {
             CacheHandle::start(&root, options.cache, sharing).await?
         };
         let graph = start_graph(&root, data, options.graph, neo4j.as_ref()).await?;
-        let sessions = SessionsHandle::start(&root, options.sessions).await?;
-        let execution = ExecutionHandle::start(&root, options.cell).await?;
+        let sessions = SessionsHandle::start(&root, options.sessions, redis.clone()).await?;
+        let idempotency = IdempotencyHandle::start(
+            &root,
+            &data.join(IDEMPOTENCY_FILE),
+            options.idempotency,
+            redis.clone(),
+        )
+        .await?;
+        let cell = ExecutionOptions { sandboxes_max: options.sandboxes.total_max, ..options.cell };
+        let execution = ExecutionHandle::start(&root, cell).await?;
+        let on_cell = execution.clone();
+        let sandboxes = SandboxesHandle::start(&root, options.sandboxes, here, on_cell).await?;
+        let queue = job_store(data, &options.jobs, redis.as_ref())?;
+        let jobs = JobsHandle::start(&root, queue, options.jobs_sealer, options.jobs).await?;
         let tree = root.tree();
-        Ok((
-            Self {
-                audit,
-                authorization,
-                cache,
-                graph,
-                sessions,
-                execution,
-                neo4j,
-                redis,
-                shipping,
-                tree,
-                root,
-            },
-            exit,
-        ))
+        let engine = Self {
+            audit,
+            authorization,
+            cache,
+            graph,
+            sessions,
+            execution,
+            idempotency,
+            neo4j,
+            nodes,
+            redis,
+            shipping,
+            sandboxes,
+            jobs,
+            tree,
+            root,
+        };
+        Ok((engine, exit))
     }
 
     /// Lets every actor answer what it accepted, last started first, and ends the tree.
     pub async fn drain(&self, deadline: Deadline) -> DrainReport {
+        self.jobs.retire(Deadline::after(deadline.remaining().saturating_sub(ACTORS_DRAIN))).await;
         self.root.drain(deadline).await
     }
 }
@@ -231,4 +295,21 @@ async fn start_graph(
 /// Every change of a breaker is worth a line: it says who is not asked any more, and when again.
 fn log_transition(dependency: &str, transition: Transition) {
     tracing::warn!(dependency, from = ?transition.from, to = ?transition.to, "breaker");
+}
+
+/// Where jobs are kept.
+fn job_store(
+    data: &Path,
+    options: &JobsOptions,
+    redis: Option<&RedisClient>,
+) -> Result<Arc<dyn JobStore>, JobsError> {
+    match (options.engine, redis) {
+        (JobsEngine::Sqlite, _) => {
+            Ok(Arc::new(SqliteJobs::open(&data.join(JOBS_FILE), options.rules())?))
+        }
+        (JobsEngine::Redis, Some(redis)) => {
+            Ok(Arc::new(RedisJobs::new(redis.clone(), options.rules(), options.lease())))
+        }
+        (JobsEngine::Redis, None) => Err(JobsError::NoRedis),
+    }
 }

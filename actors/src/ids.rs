@@ -113,6 +113,12 @@ uuid_id!(
 uuid_id!(
     /// One run in the cell.
     ExecutionId);
+uuid_id!(
+    /// One job of the queue.
+    JobId);
+uuid_id!(
+    /// One schedule that makes jobs.
+    ScheduleId);
 
 #[cfg(test)]
 mod tests {

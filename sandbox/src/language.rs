@@ -23,6 +23,9 @@ pub struct Unavailable {
 /// expect from it — `exit`, `quit` and the installed packages — is provided here.
 const PYTHON: &str = include_str!("language/main.py");
 
+/// Drives an interpreter that stays, step by step; see `wire/step.rs` for what it hears and says.
+const PYTHON_DRIVER: &str = include_str!("language/driver.py");
+
 /// Compiles `/box/main.js` as CommonJS, else as a module, says so, and runs it.
 const NODE: &str = include_str!("language/main.cjs");
 
@@ -67,6 +70,31 @@ impl Language {
             Self::JavaScript => "main.js",
             Self::Bash => "main.sh",
         }
+    }
+
+    /// A sandbox that stays, for [`crate::Link::open`]; `None` for languages that have no driver.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when this host lacks the interpreter.
+    pub fn sandbox_spec(
+        self,
+        execution_id: String,
+        limits: Limits,
+    ) -> Result<Option<RunSpec>, Unavailable> {
+        if self != Self::Python {
+            return Ok(None);
+        }
+        let words = [self.interpreter()?, "-I", "-S", "-B", "-c", PYTHON_DRIVER];
+        Ok(Some(RunSpec {
+            execution_id,
+            argv: words.map(str::to_owned).to_vec(),
+            env: Vec::new(),
+            profile: Profile::Python,
+            files: Vec::new(),
+            stdin: Vec::new(),
+            compile_signal: false,
+            limits,
+        }))
     }
 
     /// A run of `code`, with input `files` beside it and `stdin` fed to it.

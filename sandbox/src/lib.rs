@@ -19,6 +19,7 @@ pub mod options;
 pub mod probe;
 mod seccomp;
 pub mod spec;
+pub mod step;
 mod sys;
 mod wire;
 

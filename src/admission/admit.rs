@@ -192,7 +192,8 @@ impl<P: PolicySource, C: Clock + Clone> Admission<P, C> {
             return Err(ApiError::new(Code::Forbidden, message));
         };
         if let Some(shared) = &self.shared
-            && let Some(taken) = shared.take(caller.id(), tool, (for_all, for_tool)).await
+            // On the heap, so that calls on a node of its own do not carry the room for it.
+            && let Some(taken) = Box::pin(shared.take(caller.id(), tool, (for_all, for_tool))).await
         {
             return match taken {
                 Taken::Both => Ok(()),

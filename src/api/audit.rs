@@ -4,7 +4,9 @@
 use actix_web::web::Bytes;
 use actix_web::{HttpRequest, HttpResponse};
 use chrono::{DateTime, Utc};
-use ultimate_mcp_actors::audit::{EventType, ExportFormat, Filter, LIMIT_MAX};
+use serde::Serialize;
+use ultimate_mcp_actors::audit::{EventType, ExportFormat, Filter, LIMIT_MAX, Page};
+use ultimate_mcp_actors::node::NodeId;
 
 use super::Authenticated;
 use crate::error::{ApiError, Problem};
@@ -20,7 +22,16 @@ pub async fn query(auth: Authenticated, request: HttpRequest) -> Result<HttpResp
     auth.require_admin("audit/read").await?;
     let filter = filter(request.query_string())?;
     let page = auth.state.engine.audit.query(filter, auth.deadline()).await?;
-    Ok(HttpResponse::Ok().json(page))
+    let node = &auth.state.engine.nodes.own().id;
+    Ok(HttpResponse::Ok().json(OfNode { node, page }))
+}
+
+/// A page, and the node whose trail it is: each node has its own.
+#[derive(Serialize)]
+struct OfNode<'a> {
+    node: &'a NodeId,
+    #[serde(flatten)]
+    page: Page,
 }
 
 /// The trail as a file. The export itself is recorded before the first byte of it is sent.

@@ -42,7 +42,10 @@ impl FromRequest for Authenticated {
         let request = request.clone();
         Box::pin(async move {
             let state = AppState::of(&request)?;
-            let origin = Origin::of(&request, Transport::Rest);
+            let mut origin = Origin::of(&request, Transport::Rest);
+            if let Some(received) = state.received(&request, &origin)? {
+                origin = origin.vouched(received);
+            }
             let caller = state.authenticate(request.headers(), &origin)?;
             let token = SecretString::from(bearer(request.headers())?);
             Ok(Self { caller, origin, state, token })
@@ -54,6 +57,15 @@ impl Authenticated {
     /// When an administrative request gives up.
     pub fn deadline(&self) -> Deadline {
         Deadline::after(ADMIN_MAX)
+    }
+
+    /// When a call that came here gives up; one that another node sent, when its client does.
+    pub fn call_deadline(&self) -> Deadline {
+        let deadline = self.state.call_deadline();
+        match self.origin.passage.time_left {
+            Some(left) => deadline.at_most(left),
+            None => deadline,
+        }
     }
 
     /// Runs an administrative action: permission, intent, action, outcome; the twin of
@@ -128,7 +140,8 @@ impl Authenticated {
         }
     }
 
-    async fn refused(&self, action: &'static str, refusal: ApiError) -> ApiError {
+    /// Records a refusal and hands it on.
+    pub async fn refused(&self, action: &'static str, refusal: ApiError) -> ApiError {
         let audit = &self.state.engine.audit;
         let kind = EventType::AuthzDenied;
         let record = Record::of_action(audit, &self.caller, &self.origin, action, kind);

@@ -10,8 +10,10 @@ use actix_web::dev::Payload;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpRequest};
+use ultimate_mcp_actors::node::digest_hex;
 
 use crate::error::{ApiError, Code};
+use crate::forward::BODY_HEADER;
 use crate::http::Body;
 use crate::mcp::is_json;
 
@@ -25,9 +27,15 @@ impl FromRequest for JsonBody {
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let kind = request.headers().get(CONTENT_TYPE);
         let json = kind.is_some_and(|kind| is_json(kind.as_bytes()));
+        let sealed = request.headers().get(BODY_HEADER).cloned();
         let read = Body::from_request(request, payload);
         Box::pin(async move {
             let Body(body) = read.await?;
+            // What another node sent on is what it sealed.
+            if sealed.is_some_and(|sealed| sealed.as_bytes() != digest_hex(&body).as_bytes()) {
+                let message = "the body is not the one the sending node sealed";
+                return Err(ApiError::new(Code::Unauthenticated, message));
+            }
             match json || body.is_empty() {
                 true => Ok(Self(body)),
                 false => Err(ApiError::new(

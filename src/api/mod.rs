@@ -6,11 +6,17 @@
 mod artifacts;
 mod audit;
 mod authenticated;
+mod bans;
 mod body;
+mod dead_letters;
 mod graph;
 mod health;
+mod job_events;
+mod jobs;
+mod nodes;
 pub mod openapi;
 mod roles;
+mod schedules;
 mod supervision;
 mod tokens;
 mod tools;
@@ -49,6 +55,13 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(
             resource("/api/v1/users/{user_id}", "DELETE").route(web::delete().to(users::erase)),
         )
+        .service(
+            resource("/api/v1/bans", "GET, POST, DELETE")
+                .route(web::get().to(bans::list))
+                .route(web::post().to(bans::ban))
+                .route(web::delete().to(bans::lift)),
+        )
+        .service(resource("/api/v1/nodes", "GET").route(web::get().to(nodes::list)))
         .service(resource("/api/v1/audit", "GET").route(web::get().to(audit::query)))
         .service(resource("/api/v1/audit/export", "GET").route(web::get().to(audit::export)))
         .service(resource("/api/v1/graph/export", "GET").route(web::get().to(graph::export)))
@@ -58,5 +71,54 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(resource("/api/v1/supervision", "GET").route(web::get().to(supervision::tree)))
         .service(
             resource("/api/v1/artifacts/{id}", "GET").route(web::get().to(artifacts::download)),
+        )
+        .configure(job_routes);
+}
+
+/// Jobs, schedules, dead letters.
+fn job_routes(config: &mut ServiceConfig) {
+    let resource = |path: &str, allow: &'static str| {
+        web::resource(path)
+            .default_service(web::to(move || async move { method_not_allowed(allow) }))
+    };
+    config
+        .service(
+            resource("/api/v1/jobs", "GET, POST")
+                .route(web::get().to(jobs::list))
+                .route(web::post().to(jobs::enqueue)),
+        )
+        .service(resource("/api/v1/jobs/{id}", "GET").route(web::get().to(jobs::get)))
+        .service(resource("/api/v1/jobs/{id}/cancel", "POST").route(web::post().to(jobs::cancel)))
+        .service(
+            resource("/api/v1/jobs/{id}/events", "GET").route(web::get().to(job_events::stream)),
+        )
+        .service(
+            resource("/api/v1/schedules", "GET, POST")
+                .route(web::get().to(schedules::list))
+                .route(web::post().to(schedules::create)),
+        )
+        .service(
+            resource("/api/v1/schedules/{id}", "GET, PUT, DELETE")
+                .route(web::get().to(schedules::get))
+                .route(web::put().to(schedules::replace))
+                .route(web::delete().to(schedules::remove)),
+        )
+        .service(resource("/api/v1/dead-letters", "GET").route(web::get().to(dead_letters::list)))
+        .service(
+            resource("/api/v1/dead-letters/{id}", "GET, DELETE")
+                .route(web::get().to(dead_letters::get))
+                .route(web::delete().to(dead_letters::discard)),
+        )
+        .service(
+            resource("/api/v1/dead-letters/{id}/replay", "POST")
+                .route(web::post().to(dead_letters::replay)),
         );
+}
+
+/// What a node answers that only works jobs.
+pub fn worker_routes(config: &mut ServiceConfig) {
+    config
+        .route("/health", web::get().to(health::health))
+        .route("/ready", web::get().to(health::ready))
+        .route("/metrics", web::get().to(health::metrics));
 }

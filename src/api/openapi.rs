@@ -49,6 +49,25 @@ const fn route(
 
 const ADMIN: Access = Access::Permission("system:admin");
 const ROLES: &str = "/api/v1/users/{user_id}/roles";
+const SCHEDULE: &str = "/api/v1/schedules/{id}";
+const DEAD_LETTER: &str = "/api/v1/dead-letters/{id}";
+const JOBS_QUERY: &[(&str, &str)] = &[
+    ("state", "queued, claimed, running, completed, failed, cancelled, forbidden, outcome_unknown"),
+    ("all", "true: everybody's, for administrators"),
+    ("cursor", "next_cursor of the page before"),
+    ("limit", "1 to 200, default 50"),
+];
+const SCHEDULE_BODY: &[(&str, &str, bool)] = &[
+    ("name", "string", false),
+    ("cron", "string", true),
+    ("tool", "string", true),
+    ("arguments", "object", false),
+    ("priority", "string", false),
+    ("idempotent", "boolean", false),
+    ("max_attempts", "integer", false),
+    ("ttl_seconds", "integer", false),
+    ("enabled", "boolean", false),
+];
 const AUDIT_QUERY: &[(&str, &str)] = &[
     ("type", "event type, e.g. code_execution"),
     ("user", "user id"),
@@ -92,6 +111,21 @@ pub const ROUTES: &[Route] = &[
         body: &[("role", "string", true)],
         ..route("DELETE", ROLES, "Removes a role; idempotent.", ADMIN)
     },
+    route("GET", "/api/v1/bans", "Bans that hold, of users and networks.", ADMIN),
+    Route {
+        body: &[
+            ("user_id", "string", false),
+            ("network", "string", false),
+            ("reason", "string", false),
+            ("ttl_seconds", "integer", false),
+        ],
+        ..route("POST", "/api/v1/bans", "Bans a user or a network, on every node.", ADMIN)
+    },
+    Route {
+        body: &[("user_id", "string", false), ("network", "string", false)],
+        ..route("DELETE", "/api/v1/bans", "Lifts the bans on a user or a network.", ADMIN)
+    },
+    route("GET", "/api/v1/nodes", "The nodes, their versions, and whether they agree.", ADMIN),
     route(
         "DELETE",
         "/api/v1/users/{user_id}",
@@ -140,6 +174,62 @@ pub const ROUTES: &[Route] = &[
         "The tree of actors: state, restarts, mailboxes, last failures.",
         ADMIN,
     ),
+    Route {
+        body: &[
+            ("tool", "string", true),
+            ("arguments", "object", false),
+            ("priority", "string", false),
+            ("run_at", "string", false),
+            ("delay_seconds", "integer", false),
+            ("idempotent", "boolean", false),
+            ("max_attempts", "integer", false),
+            ("ttl_seconds", "integer", false),
+        ],
+        ..route(
+            "POST",
+            "/api/v1/jobs",
+            "Enqueues a call of a tool: 202. An Idempotency-Key makes it repeatable.",
+            Access::Authenticated,
+        )
+    },
+    Route {
+        query: JOBS_QUERY,
+        ..route("GET", "/api/v1/jobs", "The caller's jobs, newest first.", Access::Authenticated)
+    },
+    route("GET", "/api/v1/jobs/{id}", "A job, with its result.", Access::Authenticated),
+    route("POST", "/api/v1/jobs/{id}/cancel", "Cancels a job.", Access::Authenticated),
+    Route {
+        query: &[("after", "id of the last event seen")],
+        ..route(
+            "GET",
+            "/api/v1/jobs/{id}/events",
+            "What happens to a job, as it happens: NDJSON or SSE.",
+            Access::Authenticated,
+        )
+    },
+    Route {
+        body: SCHEDULE_BODY,
+        ..route(
+            "POST",
+            "/api/v1/schedules",
+            "Makes a schedule: a job at every tick of a cron expression in UTC.",
+            Access::Authenticated,
+        )
+    },
+    route("GET", "/api/v1/schedules", "The caller's schedules.", Access::Authenticated),
+    route("GET", SCHEDULE, "A schedule.", Access::Authenticated),
+    Route {
+        body: SCHEDULE_BODY,
+        ..route("PUT", SCHEDULE, "Replaces a schedule.", Access::Authenticated)
+    },
+    route("DELETE", SCHEDULE, "Removes a schedule.", Access::Authenticated),
+    Route {
+        query: &[("cursor", "next_cursor of the page before"), ("limit", "1 to 200, default 50")],
+        ..route("GET", "/api/v1/dead-letters", "Jobs an operator should look at.", ADMIN)
+    },
+    route("GET", DEAD_LETTER, "A dead letter: reason, attempts, caller, trace.", ADMIN),
+    route("DELETE", DEAD_LETTER, "Discards a dead letter.", ADMIN),
+    route("POST", "/api/v1/dead-letters/{id}/replay", "Queues a dead letter again.", ADMIN),
     route(
         "GET",
         "/api/v1/artifacts/{id}",

@@ -1,13 +1,18 @@
-//! `POST /api/v1/tools/{name}`: the body is the arguments, the answer the structured result.
+//! `POST /api/v1/tools/{name}`: the body is the arguments, the answer the structured result. With an
+//! `Idempotency-Key` the call is run once however often it is sent.
 
-use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::Path;
+use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 use serde_json::value::RawValue;
+use ultimate_mcp_actors::deadline::Deadline;
 
 use super::{Authenticated, JsonBody};
 use crate::error::{ApiError, Code};
+use crate::forward::{ANSWER_HEADER, Envelope};
+use crate::once;
+use crate::tools::ToolOutput;
 use crate::tools_call::tools_call;
 
 /// The tools this caller may use, each with its schemas.
@@ -33,14 +38,26 @@ pub async fn list(auth: Authenticated) -> Result<HttpResponse, ApiError> {
 
 /// Calls a tool. 200 with the structured result; 422 when the tool ran and failed.
 pub async fn call(
-    auth: Authenticated,
+    mut auth: Authenticated,
+    request: HttpRequest,
     name: Path<String>,
     body: JsonBody,
 ) -> Result<HttpResponse, ApiError> {
     let arguments = arguments(&body.0)?;
-    let deadline = auth.state.call_deadline();
-    let answer =
-        tools_call(&auth.state, &auth.caller, &auth.origin, &name, arguments, deadline).await?;
+    auth.origin.idempotency_key = once::key_of(request.headers())?;
+    let forwarded = auth.origin.passage.forwarded_by.is_some();
+    let deadline = auth.call_deadline();
+    let answer = match auth.origin.idempotency_key {
+        None => {
+            tools_call(&auth.state, &auth.caller, &auth.origin, &name, arguments, deadline).await?
+        }
+        Some(_) => detached(auth, name.into_inner(), arguments.to_owned(), deadline).await?,
+    };
+    if forwarded {
+        let ToolOutput { structured, text, is_error, .. } = answer;
+        let envelope = Envelope { structured, text, is_error };
+        return Ok(HttpResponse::Ok().insert_header((ANSWER_HEADER, "output")).json(envelope));
+    }
     let status = match answer.is_error {
         true => StatusCode::UNPROCESSABLE_ENTITY,
         false => StatusCode::OK,
@@ -48,6 +65,22 @@ pub async fn call(
     Ok(HttpResponse::build(status)
         .content_type("application/json")
         .body(String::from(Box::<str>::from(answer.structured))))
+}
+
+/// A client that hangs up and sends its key again wants the answer of the first run, so that one goes on.
+async fn detached(
+    auth: Authenticated,
+    name: String,
+    arguments: Box<RawValue>,
+    deadline: Deadline,
+) -> Result<ToolOutput, ApiError> {
+    let task = actix_rt::spawn(async move {
+        tools_call(&auth.state, &auth.caller, &auth.origin, &name, &arguments, deadline).await
+    });
+    task.await.unwrap_or_else(|error| {
+        let crashed = "the call crashed; whether it had effects is unknown";
+        Err(ApiError::new(Code::Crashed, crashed).caused_by(error))
+    })
 }
 
 /// The body as the tool's arguments; an empty body is `{}`.

@@ -75,6 +75,8 @@ impl Authenticator {
             id: verified.id.clone(),
             roles: standing.effective_roles(&verified.id, &verified.roles),
             token_id: verified.jti.clone(),
+            token_roles: Arc::clone(&verified.roles),
+            issued_at: verified.iat,
             expires_at: self.refused_from(&verified),
         })
     }

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 
 use ultimate_mcp_actors::ids::CallerId;
+use ultimate_mcp_actors::jobs::Identity;
+
+use super::{AuthError, Standing};
 
 /// A verified caller. Only [`crate::auth`] can make one (the fields are private to it), so a function
 /// that takes a `Caller` needs no further check that somebody authenticated.
@@ -12,6 +15,10 @@ pub struct Caller {
     /// Roles in force: token and stored roles combined as policy says.
     pub(in crate::auth) roles: Arc<[String]>,
     pub(in crate::auth) token_id: Option<Arc<str>>,
+    /// Roles the token claims.
+    pub(in crate::auth) token_roles: Arc<[String]>,
+    /// `iat`, in seconds since the epoch.
+    pub(in crate::auth) issued_at: i64,
     /// Seconds since the epoch.
     pub(in crate::auth) expires_at: i64,
 }
@@ -37,6 +44,36 @@ impl Caller {
     pub fn expires_at(&self) -> i64 {
         self.expires_at
     }
+
+    /// What is stored with work that this caller leaves for later.
+    pub fn identity(&self) -> Identity {
+        Identity {
+            caller: self.id.clone(),
+            roles: self.token_roles.to_vec(),
+            token_id: self.token_id.as_deref().map(str::to_owned),
+            issued_at: self.issued_at,
+        }
+    }
+
+    /// The caller of work left for later: proved by its token then, with the rights it has now. That
+    /// the token has expired meanwhile does not matter; that it was revoked does.
+    ///
+    /// # Errors
+    /// The token, or all of the user's, were revoked.
+    pub fn resume(identity: &Identity, standing: &impl Standing) -> Result<Self, AuthError> {
+        let Identity { caller, roles, token_id, issued_at } = identity;
+        if standing.is_revoked(token_id.as_deref(), caller, *issued_at) {
+            return Err(AuthError::Revoked);
+        }
+        Ok(Self {
+            id: caller.clone(),
+            roles: standing.effective_roles(caller, roles),
+            token_id: token_id.as_deref().map(Arc::from),
+            token_roles: roles.as_slice().into(),
+            issued_at: *issued_at,
+            expires_at: i64::MAX,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -44,7 +81,8 @@ impl Caller {
     /// A caller nobody verified, for unit tests.
     pub(crate) fn for_tests(id: &str) -> Self {
         let id = CallerId::parse(id).expect("tests use valid ids");
-        Self { id, roles: Arc::new([]), token_id: None, expires_at: i64::MAX }
+        let (roles, token_roles): (Arc<[String]>, Arc<[String]>) = (Arc::new([]), Arc::new([]));
+        Self { id, roles, token_id: None, token_roles, issued_at: 0, expires_at: i64::MAX }
     }
 
     /// The same with these roles in force.

@@ -47,7 +47,7 @@ pub(super) struct RawClaims {
 pub(super) struct Verified {
     pub id: CallerId,
     /// Roles the token claims; policy decides which are in force.
-    pub roles: Vec<String>,
+    pub roles: Arc<[String]>,
     pub iat: i64,
     pub exp: i64,
     pub nbf: Option<i64>,
@@ -69,7 +69,7 @@ impl TryFrom<RawClaims> for Verified {
         }
         Ok(Self {
             id,
-            roles: raw.roles,
+            roles: raw.roles.into(),
             iat: raw.iat,
             exp: raw.exp,
             nbf: raw.nbf,

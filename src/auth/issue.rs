@@ -146,7 +146,7 @@ impl Authenticator {
         if refresh_until <= now || refresh_until > latest {
             return Err(IssueError::NotRefreshable("its first issue is too long ago"));
         }
-        let roles = roles.unwrap_or_else(|| old.roles.clone());
+        let roles = roles.unwrap_or_else(|| old.roles.to_vec());
         if let Some(role) = roles.iter().find(|role| !old.roles.contains(role)) {
             return Err(IssueError::RoleNotHeld(role.clone()));
         }

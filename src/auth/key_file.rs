@@ -22,6 +22,9 @@ pub const TOKEN_KEY: &str = "token.key";
 /// The file of the key that seals the audit.
 pub const AUDIT_KEY: &str = "audit.key";
 
+/// The file of the key that seals arguments and results of jobs.
+pub const JOBS_KEY: &str = "jobs.key";
+
 /// Bytes of a key: what HS256 asks for (RFC 7518 §3.2), 256 bits.
 pub const KEY_BYTES: usize = 32;
 

@@ -66,6 +66,12 @@ pub enum Command {
         #[allow(missing_docs, reason = "documented at Common; clap would take it as help")]
         common: Common,
     },
+    /// Work jobs and nothing else: no calls are served, only /health, /ready and /metrics
+    Worker {
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "documented at Common; clap would take it as help")]
+        common: Common,
+    },
     /// Make tokens
     Token {
         #[command(subcommand)]

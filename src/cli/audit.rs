@@ -13,6 +13,7 @@ use ultimate_mcp_actors::audit::{
 use ultimate_mcp_actors::authorization::erase_user_offline;
 use ultimate_mcp_actors::engine::{AUDIT_FILE, STATE_FILE};
 use ultimate_mcp_actors::ids::CallerId;
+use ultimate_mcp_actors::node::NodeId;
 
 use super::{Exit, Failure, print};
 use crate::auth::key_file;
@@ -59,7 +60,9 @@ pub(super) fn erase(config: &Config, user: &str, out: &mut dyn Write) -> Result<
     let state = config.data_dir.join(STATE_FILE);
     erase_user_offline(&state, policy, &user, until)
         .map_err(|error| failed(format!("{}: {error}", state.display())))?;
-    let artifacts = ArtifactStore::open_in(&config.data_dir, config.tools.artifacts.clone())
+    let node = NodeId::load_or_create(&config.node.id, &config.data_dir)
+        .map_err(|error| failed(error.to_string()))?;
+    let artifacts = ArtifactStore::open_in(&config.data_dir, node, config.tools.artifacts.clone())
         .and_then(|artifacts| artifacts.drop_all_of(&user))
         .map_err(|error| failed(error.to_string()))?;
     let (events, sealed) = (report.events, report.sealed);

@@ -1,17 +1,20 @@
-//! `graph export` and `graph import`: the knowledge graph as JSON Lines, while the server is stopped.
+//! `graph export` and `graph import`: the knowledge graph as JSON Lines.
 //!
-//! Opens the graph's file itself; the file's lock refuses while a server has it. An import goes into an
-//! empty graph, all or nothing.
+//! The embedded graph's file is opened here; its lock refuses while a server has it. On Neo4j servers may go
+//! on meanwhile. An import goes into an empty graph, all or nothing. So a graph moves from one engine to
+//! the other: export with one configuration, import with the other.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::Arc;
 
 use ultimate_mcp_actors::engine::GRAPH_FILE;
 use ultimate_mcp_actors::fault::{Classify, Kind};
 use ultimate_mcp_actors::graph::model::ImportMode;
-use ultimate_mcp_actors::graph::{EmbeddedGraph, GraphError, GraphStore};
+use ultimate_mcp_actors::graph::{EmbeddedGraph, GraphEngine, GraphError, GraphStore, Neo4jGraph};
+use ultimate_mcp_actors::neo4j::Neo4jClient;
 
 use super::{Exit, Failure, print};
 use crate::config::Config;
@@ -54,7 +57,13 @@ pub(super) fn import(config: &Config, file: &Path, out: &mut dyn Write) -> Resul
     print(out, &format!("{}\n", serde_json::json!(report)))
 }
 
-fn open(config: &Config, must_exist: bool) -> Result<EmbeddedGraph, Failure> {
+fn open(config: &Config, must_exist: bool) -> Result<Box<dyn GraphStore>, Failure> {
+    if config.graph.engine == GraphEngine::Neo4j {
+        // Nobody watches the breaker of a command that runs once.
+        let client = Neo4jClient::new(config.neo4j.clone(), Arc::new(|_, _| {}))
+            .map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
+        return Ok(Box::new(Neo4jGraph::new(client, config.graph.clone()).map_err(failure)?));
+    }
     let path = config.data_dir.join(GRAPH_FILE);
     if must_exist && !path.exists() {
         let message = format!(
@@ -67,7 +76,8 @@ fn open(config: &Config, must_exist: bool) -> Result<EmbeddedGraph, Failure> {
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|error| {
         Failure::new(Exit::Io, format!("cannot create {}: {error}", dir.display()))
     })?;
-    EmbeddedGraph::open(Some(&path), config.graph.clone()).map_err(failure)
+    let graph = EmbeddedGraph::open(Some(&path), config.graph.clone()).map_err(failure)?;
+    Ok(Box::new(graph))
 }
 
 fn run<T>(work: impl Future<Output = Result<T, GraphError>>) -> Result<T, Failure> {

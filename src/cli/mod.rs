@@ -31,6 +31,7 @@ pub use args::{
 pub use failure::{Exit, Failure};
 
 use crate::config::BASE_TOML;
+use crate::serve::Role;
 
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
@@ -57,7 +58,8 @@ pub fn execute(
         Err(error) => return usage(&error, out),
     };
     match cli.command {
-        Command::Serve { common } => serve::serve(common.load(environment)?),
+        Command::Serve { common } => serve::serve(common.load(environment)?, Role::Server),
+        Command::Worker { common } => serve::serve(common.load(environment)?, Role::Worker),
         Command::Token { command: TokenCommand::Create(request) } => {
             token::create(&request, environment, out)
         }

@@ -32,6 +32,29 @@ pub(super) fn dump(figment: &Figment, docs: &[KeyDoc]) -> String {
     text
 }
 
+/// Keys whose values belong to one machine: nodes differ in them and still are the same service.
+const PER_NODE: &[&str] = &[
+    "data_dir",
+    "http.bind",
+    "http.port",
+    "http.workers",
+    "http.allowed_hosts",
+    "node.id",
+    "node.advertise_url",
+    "cell.uid_base",
+];
+
+/// The values that nodes have in common, without their sources.
+pub(super) fn shared(figment: &Figment, docs: &[KeyDoc]) -> String {
+    let values =
+        docs.iter().filter(|doc| !PER_NODE.contains(&doc.key.as_str())).filter_map(|doc| {
+            let value = figment.find_value(&doc.key).ok()?;
+            let key = doc.key.rsplit('.').next().unwrap_or(&doc.key);
+            Some(format!("{} = {}\n", doc.key, literal(key, &value)))
+        });
+    values.collect()
+}
+
 /// The dotted keys of all values that are no tables.
 pub(super) fn leaves(dict: &Dict) -> Vec<String> {
     let mut keys = Vec::new();

@@ -24,8 +24,12 @@ use ultimate_mcp_actors::authorization::AuthorizationOptions;
 use ultimate_mcp_actors::cache::CacheOptions;
 use ultimate_mcp_actors::execution::ExecutionOptions;
 use ultimate_mcp_actors::graph::GraphOptions;
+use ultimate_mcp_actors::idempotency::IdempotencyOptions;
+use ultimate_mcp_actors::jobs::JobsOptions;
 use ultimate_mcp_actors::neo4j::Neo4jOptions;
+use ultimate_mcp_actors::node::NodeOptions;
 use ultimate_mcp_actors::redis::RedisOptions;
+use ultimate_mcp_actors::sandboxes::SandboxesOptions;
 use ultimate_mcp_actors::sessions::SessionsOptions;
 use ultimate_mcp_actors::supervision::SupervisionOptions;
 
@@ -61,6 +65,8 @@ pub struct Config {
     pub admission: AdmissionOptions,
     /// Runs in the cell.
     pub cell: ExecutionOptions,
+    /// Sandboxes that stay between calls.
+    pub sandboxes: SandboxesOptions,
     /// The knowledge graph.
     pub graph: GraphOptions,
     /// Tools.
@@ -73,10 +79,16 @@ pub struct Config {
     pub authorization: AuthorizationOptions,
     /// Sessions of the 2025 revisions.
     pub sessions: SessionsOptions,
+    /// This node and its dealings with others.
+    pub node: NodeOptions,
     /// Results worth keeping.
     pub cache: CacheOptions,
+    /// Keys of calls that must be run once.
+    pub idempotency: IdempotencyOptions,
     /// Neo4j.
     pub neo4j: Neo4jOptions,
+    /// The job queue.
+    pub jobs: JobsOptions,
     /// The Redis shared by the nodes.
     pub redis: RedisOptions,
     /// Restarts of actors.
@@ -84,6 +96,9 @@ pub struct Config {
     /// Logs.
     pub telemetry: TelemetryOptions,
 }
+
+/// Characters of a configuration's hash that are shown: 64 bits.
+const VERSION_CHARS: usize = 16;
 
 /// A configuration and where each value of it comes from.
 #[derive(Clone)]
@@ -105,6 +120,17 @@ impl Loaded {
     /// The effective configuration as TOML, each line with its source, secrets redacted.
     pub fn dump(&self) -> String {
         dump::dump(&self.figment, &self.docs)
+    }
+
+    /// What nodes must have in common to serve the same clients, as a hash: the policy, and every value
+    /// but those that name one machine. Secrets are not part of it, their files' names are.
+    pub fn version(&self) -> Result<String, ConfigError> {
+        let policy = policy::policy_text(&self.config)?;
+        let values = dump::shared(&self.figment, &self.docs);
+        let mut hash =
+            ultimate_mcp_actors::node::digest_hex(format!("{policy}\0{values}").as_bytes());
+        hash.truncate(VERSION_CHARS);
+        Ok(hash)
     }
 
     /// The source of a key, e.g. `default`, a file, a variable.

@@ -10,15 +10,9 @@ use super::{Config, ConfigError, Mistake};
 /// # Errors
 /// Every mistake, with the file's name and the key.
 pub fn load_policy(config: &Config) -> Result<Policy, ConfigError> {
-    let (source, text) = match &config.policy_file {
-        None => ("policy".to_owned(), DEFAULT_POLICY.to_owned()),
-        Some(path) => {
-            let source = path.display().to_string();
-            let text = super::layers::read_text(path)
-                .map_err(|mistake| ConfigError::new(vec![mistake]))?;
-            (source, text)
-        }
-    };
+    let source =
+        config.policy_file.as_ref().map_or("policy".to_owned(), |path| path.display().to_string());
+    let text = policy_text(config)?;
     Policy::from_toml(&text).map_err(|problems| {
         let mistake = |p: ultimate_mcp_actors::authorization::PolicyProblem| Mistake {
             source: source.clone(),
@@ -27,4 +21,14 @@ pub fn load_policy(config: &Config) -> Result<Policy, ConfigError> {
         };
         ConfigError::new(problems.into_iter().map(mistake).collect())
     })
+}
+
+/// The text of the policy in force.
+pub(super) fn policy_text(config: &Config) -> Result<String, ConfigError> {
+    match &config.policy_file {
+        None => Ok(DEFAULT_POLICY.to_owned()),
+        Some(path) => {
+            super::layers::read_text(path).map_err(|mistake| ConfigError::new(vec![mistake]))
+        }
+    }
 }

@@ -4,7 +4,10 @@
 
 use std::collections::HashSet;
 
+use actix_web::http::Uri;
+use actix_web::http::header::{HOST, HeaderMap, HeaderValue};
 use ultimate_mcp_actors::graph::GraphEngine;
+use ultimate_mcp_actors::jobs::JobsEngine;
 
 use super::{Config, KeyOptions};
 
@@ -22,6 +25,7 @@ pub(super) fn check(config: &Config, doubtful: impl Fn(&str) -> bool) -> Finding
     keys(config, &mut findings);
     lifetimes(config, &mut findings);
     urls(config, &mut findings);
+    jobs(config, &mut findings);
     parts(config, &mut findings);
     findings
 }
@@ -117,6 +121,13 @@ fn urls(config: &Config, findings: &mut Findings) {
         let clean = !text.contains(['#', '"', '\\']) && text.bytes().all(|b| b.is_ascii_graphic());
         clean && rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'))
     };
+    let advertised = &config.node.advertise_url;
+    if !advertised.is_empty() && !answers_to(config, advertised) {
+        findings.push((
+            "node.advertise_url".to_owned(),
+            "its host is none this server answers to: add it to http.allowed_hosts".to_owned(),
+        ));
+    }
     let mut find = |key: String, text: &str| {
         findings.push((key, format!("`{text}` is not an http or https URL without fragment")));
     };
@@ -128,6 +139,26 @@ fn urls(config: &Config, findings: &mut Findings) {
         if !web(url) {
             find(format!("auth.authorization_servers[{index}]"), url);
         }
+    }
+}
+
+/// Whether a request to this URL would pass the guard; what is no URL is reported elsewhere.
+fn answers_to(config: &Config, url: &str) -> bool {
+    let host = url.split_once("://").map(|(_, rest)| rest.trim_end_matches('/'));
+    let Some(host) = host.and_then(|host| HeaderValue::from_str(host).ok()) else { return true };
+    let mut headers = HeaderMap::new();
+    headers.insert(HOST, host);
+    let guard = config.http.guard().ok();
+    guard.is_none_or(|guard| guard.check(&Uri::from_static("/"), &headers).is_ok())
+}
+
+/// A queue shared by nodes needs the Redis they share.
+fn jobs(config: &Config, findings: &mut Findings) {
+    if config.jobs.engine == JobsEngine::Redis && !config.redis.is_configured() {
+        findings.push((
+            "jobs.engine".to_owned(),
+            "\"redis\" needs `redis.urls`; or use \"sqlite\"".to_owned(),
+        ));
     }
 }
 
@@ -151,10 +182,14 @@ fn parts(config: &Config, findings: &mut Findings) {
         ("audit", config.audit.mistakes()),
         ("authorization", config.authorization.mistakes()),
         ("sessions", config.sessions.mistakes()),
+        ("node", config.node.mistakes()),
+        ("sandboxes", config.sandboxes.mistakes()),
         ("cache", config.cache.mistakes()),
         ("cell", config.cell.mistakes()),
         ("graph", config.graph.mistakes()),
+        ("idempotency", config.idempotency.mistakes()),
         ("neo4j", config.neo4j.mistakes()),
+        ("jobs", config.jobs.mistakes()),
         ("redis", config.redis.mistakes()),
         ("supervision", config.supervision.mistakes()),
     ];

@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use ultimate_mcp_actors::authorization::DEFAULT_POLICY;
+
 use super::*;
 use crate::tools::artifacts::ArtifactOptions;
 
@@ -127,7 +129,7 @@ fn a_value_cannot_smuggle_in_another_key() {
 #[test]
 fn all_mistakes_of_all_sources_are_reported_at_once_with_source_and_key() {
     let files = Files::new(&[
-        ("one.toml", "[http]\nprot = 1\nport = \"x\"\nworkers = -1\n[nonsense]\na = 1"),
+        ("one.toml", "[http]\nprot = 1\nport = \"x\"\nworkers = -1\n[qzx]\na = 1"),
         (
             "two.toml",
             "[http]\nport = 70000\ndrain_seconds = 4000\n[supervision.default]\nstrategy = \"two_for_one\"",
@@ -152,7 +154,7 @@ fn all_mistakes_of_all_sources_are_reported_at_once_with_source_and_key() {
         "one.toml: http.port: expected an integer from 0 to 65535, found \"x\"",
         "one.toml: http.prot: unknown key; did you mean `port`?",
         "one.toml: http.workers: expected an integer from 0 to 1024, found -1",
-        "one.toml: nonsense: unknown key; known here: ",
+        "one.toml: qzx: unknown key; known here: ",
         "two.toml: http.drain_seconds: must be from 0 to 3600, found 4000",
         "two.toml: http.port: expected an integer from 0 to 65535, found 70000",
         "two.toml: supervision.default.strategy: `two_for_one` is not known; one of one_for_one, ",
@@ -229,15 +231,31 @@ fn the_defaults_of_base_toml_are_those_of_the_parts_they_set() {
     assert_eq!(config.audit, AuditOptions::default());
     assert_eq!(config.authorization, AuthorizationOptions::default());
     assert_eq!(config.sessions, SessionsOptions::default());
+    assert_eq!(config.node, NodeOptions::default());
     assert_eq!(config.cache, CacheOptions::default());
+    assert_eq!(config.idempotency, IdempotencyOptions::default());
     assert_eq!(config.neo4j, Neo4jOptions::default());
     assert_eq!(config.redis, RedisOptions::default());
+    assert_eq!(config.jobs, JobsOptions::default());
     assert_eq!(config.graph, GraphOptions::default());
     assert_eq!(config.cell, ExecutionOptions::default());
     let (artifacts, default) = (config.tools.artifacts, ArtifactOptions::default());
     assert_eq!(format!("{artifacts:?}"), format!("{default:?}"));
     assert_eq!(config.telemetry, TelemetryOptions::default());
     assert_eq!(config.supervision, SupervisionOptions::default());
+}
+
+#[test]
+fn nodes_with_the_same_settings_have_the_same_version_wherever_they_run() {
+    let version = |pairs: &[(&str, &str)]| load(&env(pairs)).unwrap().version().unwrap();
+    let one = version(&[("ULTIMATE_MCP__HTTP__PORT", "1"), ("ULTIMATE_MCP__NODE__ID", "a")]);
+    let two = version(&[("ULTIMATE_MCP__HTTP__PORT", "2"), ("ULTIMATE_MCP__NODE__ID", "b")]);
+    assert_eq!(one, two);
+    assert_ne!(one, version(&[("ULTIMATE_MCP__SESSIONS__IDLE_SECONDS", "60")]));
+    let policy = DEFAULT_POLICY.replace("calls_per_minute", "calls_per_minute ");
+    let files = Files::new(&[("policy.toml", &policy)]);
+    let path = files.1[0].display().to_string();
+    assert_ne!(one, version(&[("ULTIMATE_MCP__POLICY_FILE", &path)]));
 }
 
 #[test]
@@ -266,9 +284,11 @@ fn rules_between_keys_name_the_source_of_the_value() {
         ("ULTIMATE_MCP__AUTH__TOKEN_TTL_SECONDS", "900"),
         ("ULTIMATE_MCP__AUTH__SIGNING_KID", "nobody"),
         ("ULTIMATE_MCP__HTTP__PUBLIC_URL", "ftp://x"),
+        ("ULTIMATE_MCP__NODE__SECRET_FILE", "/run/secrets/cluster.key"),
+        ("ULTIMATE_MCP__NODE__ADVERTISE_URL", "http://node.example.org:8484"),
         ("ULTIMATE_MCP__HTTP__ALLOWED_HOSTS", "[\"a b\"]"),
     ]));
-    assert_eq!(found.len(), 5, "{found:#?}");
+    assert_eq!(found.len(), 6, "{found:#?}");
     assert!(found.iter().all(|line| line.starts_with("ULTIMATE_MCP__")), "{found:#?}");
 }
 

@@ -4,6 +4,7 @@
 //! caught → typed JSON for answers that have none → headers → metrics. Refuses what the guard refuses
 //! and nothing else; authentication is the handlers' work.
 
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ use actix_web::http::header::{
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
 use futures_util::FutureExt;
+use ultimate_mcp_actors::network::Network;
 
 use super::guard::Guard;
 use super::metrics::{Instruments, method_label};
@@ -40,35 +42,62 @@ pub struct RequestContext {
     pub request_id: RequestId,
     /// The client's trace, when its header is valid.
     pub trace: Option<TraceParent>,
+    /// The client's address; behind a trusted proxy the one the proxy saw.
+    pub client_ip: Option<IpAddr>,
 }
 
 impl RequestContext {
     /// The context of this request; a fresh one when no edge is installed (unit tests of handlers).
     pub fn of(request: &HttpRequest) -> Self {
-        request.extensions().get::<Self>().cloned().unwrap_or_else(|| Self::read(request.headers()))
+        let known = request.extensions().get::<Self>().cloned();
+        known.unwrap_or_else(|| {
+            Self::read(request.headers(), request.peer_addr().map(|peer| peer.ip()), &[])
+        })
     }
 
-    fn read(headers: &HeaderMap) -> Self {
+    fn read(headers: &HeaderMap, peer: Option<IpAddr>, trusted: &[Network]) -> Self {
         let mut traces = headers.get_all("traceparent");
         let trace = match (traces.next(), traces.next()) {
             (Some(value), None) => value.to_str().ok().and_then(TraceParent::parse),
             _ => None,
         };
-        Self { request_id: RequestId::accept_or_mint(headers), trace }
+        let client_ip = peer.map(|peer| client_ip(headers, peer, trusted));
+        Self { request_id: RequestId::accept_or_mint(headers), trace, client_ip }
     }
+}
+
+/// The last address in `X-Forwarded-For` that is not a trusted proxy's: whatever stands before it, the
+/// client may have written itself. An entry that is no address ends the search at the proxy before it.
+fn client_ip(headers: &HeaderMap, peer: IpAddr, trusted: &[Network]) -> IpAddr {
+    let is_trusted = |ip: IpAddr| trusted.iter().any(|network| network.contains(ip));
+    let mut client = peer.to_canonical();
+    if !is_trusted(client) {
+        return client;
+    }
+    let lines: Vec<&str> =
+        headers.get_all("x-forwarded-for").filter_map(|line| line.to_str().ok()).collect();
+    for entry in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
+        let Ok(hop) = entry.trim().parse::<IpAddr>() else { break };
+        client = hop.to_canonical();
+        if !is_trusted(client) {
+            break;
+        }
+    }
+    client
 }
 
 /// What the middleware needs; one per worker.
 #[derive(Debug)]
 pub struct Edge {
     guard: Guard,
+    trusted_proxies: Vec<Network>,
     instruments: Instruments,
 }
 
 impl Edge {
-    /// An edge with this guard, counting on the global meter.
-    pub fn new(guard: Guard) -> Self {
-        Self { guard, instruments: Instruments::new() }
+    /// An edge with this guard that believes these proxies, counting on the global meter.
+    pub fn new(guard: Guard, trusted_proxies: Vec<Network>) -> Self {
+        Self { guard, trusted_proxies, instruments: Instruments::new() }
     }
 
     /// The middleware; see the module's description.
@@ -82,7 +111,8 @@ impl Edge {
         let access_log = tracing::enabled!(target: ACCESS_LOG, tracing::Level::DEBUG);
         let path = access_log.then(|| request.path().to_owned());
         let token_presented = request.headers().contains_key(AUTHORIZATION);
-        let context = RequestContext::read(request.headers());
+        let peer = request.peer_addr().map(|peer| peer.ip());
+        let context = RequestContext::read(request.headers(), peer, &self.trusted_proxies);
         let request_id = context.request_id.clone();
         request.extensions_mut().insert(context);
 
@@ -178,4 +208,34 @@ fn crashed(request_id: &RequestId) -> Error {
         response.headers_mut().insert(REQUEST_ID.clone(), value);
     }
     InternalError::from_response(error, response).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn an_address_is_believed_only_from_a_trusted_proxy_and_only_its_own_last_word() {
+        let trusted = [Network::parse("10.0.0.0/8").unwrap()];
+        let table: [(&str, &[&str], &str); 7] = [
+            ("192.0.2.9", &["198.51.100.1"], "192.0.2.9"),
+            ("10.0.0.1", &[], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["203.0.113.5, 198.51.100.1"], "198.51.100.1"),
+            ("10.0.0.1", &["198.51.100.1, 10.0.0.2"], "198.51.100.1"),
+            ("10.0.0.1", &["203.0.113.5", "2001:db8::7"], "2001:db8::7"),
+            ("::ffff:10.0.0.1", &["198.51.100.1, unknown"], "10.0.0.1"),
+        ];
+        for (peer, lines, expected) in table {
+            let mut request = TestRequest::default();
+            for line in lines {
+                request = request.append_header(("X-Forwarded-For", *line));
+            }
+            let request = request.to_http_request();
+            let client = client_ip(request.headers(), peer.parse().unwrap(), &trusted);
+            assert_eq!(client, expected.parse::<IpAddr>().unwrap(), "{peer} {lines:?}");
+        }
+    }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use ultimate_mcp_actors::network::Network;
+
 use super::body::BodyLimits;
 use super::guard::Guard;
 
@@ -40,6 +42,10 @@ pub struct HttpOptions {
     pub allowed_origins: Vec<String>,
     /// The URL clients use, when it is not the address listened on; empty = it is.
     pub public_url: String,
+    /// How long `/ready` says `unavailable` before a stop, in seconds.
+    pub lame_duck_seconds: u64,
+    /// Proxies whose `X-Forwarded-For` is believed: addresses or networks.
+    pub trusted_proxies: Vec<Network>,
     /// Longest time for a request in all, in seconds; no call has a later deadline.
     pub request_timeout_seconds: u64,
 }
@@ -61,6 +67,8 @@ impl Default for HttpOptions {
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             public_url: String::new(),
+            lame_duck_seconds: 0,
+            trusted_proxies: Vec::new(),
             request_timeout_seconds: 180,
         }
     }
@@ -84,6 +92,7 @@ impl HttpOptions {
         within("disconnect_timeout_ms", self.disconnect_timeout_ms, 1, 600_000);
         within("body_bytes_max", self.body_bytes_max as u64, 1024, 1 << 30);
         within("drain_seconds", self.drain_seconds, 0, 3600);
+        within("lame_duck_seconds", self.lame_duck_seconds, 0, 300);
         within("request_timeout_seconds", self.request_timeout_seconds, 1, 3600);
         for (key, guard) in [
             ("allowed_hosts", Guard::new(&self.allowed_hosts, &[])),

@@ -32,6 +32,11 @@ impl RequestId {
         Self((&*uuid::Uuid::now_v7().hyphenated().encode_lower(&mut buffer)).into())
     }
 
+    /// An id that was accepted or minted before.
+    pub fn known(text: &str) -> Option<Self> {
+        Self::parse(text.as_bytes())
+    }
+
     /// Letters, digits and `-._:/+=@` only, so that an id can neither split a header nor forge a log line.
     fn parse(bytes: &[u8]) -> Option<Self> {
         let harmless = |b: &u8| b.is_ascii_alphanumeric() || b"-._:/+=@".contains(b);

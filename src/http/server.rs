@@ -40,7 +40,7 @@ pub fn app<C>(
 where
     C: FnOnce(&mut ServiceConfig),
 {
-    let edge = Rc::new(Edge::new(guard));
+    let edge = Rc::new(Edge::new(guard, options.trusted_proxies.clone()));
     App::new()
         .app_data(options.body_limits())
         .configure(routes)

@@ -76,6 +76,10 @@ async fn answer<H: Host>(mut exchange: Exchange<H>, request: &Request<'_>) -> Re
         return Reply::failure(Some(request.id), &failure);
     }
     exchange.origin.trace = meta.trace().or(exchange.origin.trace);
+    exchange.origin.idempotency_key = match meta.idempotency_key() {
+        Ok(key) => key,
+        Err(failure) => return Reply::failure(Some(request.id), &failure),
+    };
     methods::legacy(exchange, request, &params).await
 }
 

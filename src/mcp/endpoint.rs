@@ -170,6 +170,10 @@ async fn handle_request<H: Host>(
     let params = Params::read(request.params);
     let meta = Meta::read(&params);
     exchange.origin.trace = meta.trace().or(exchange.origin.trace);
+    exchange.origin.idempotency_key = match meta.idempotency_key() {
+        Ok(key) => key,
+        Err(failure) => return Reply::failure(Some(id), &failure),
+    };
     // Rung 7: the era.
     match era::of_message(headers, meta.declares_version(), Some(&request.method)) {
         Ok(Era::Modern) => {

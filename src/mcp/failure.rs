@@ -72,6 +72,7 @@ fn status(revision: Revision, code: Code) -> u16 {
         // The transport's own answers, the same for everybody.
         Code::Unauthenticated
         | Code::Forbidden
+        | Code::Banned
         | Code::OriginNotAllowed
         | Code::MethodNotAllowed
         | Code::NotAcceptable
@@ -86,6 +87,9 @@ fn status(revision: Revision, code: Code) -> u16 {
         | Code::UnknownTool
         | Code::NotFound
         | Code::Conflict
+        | Code::IdempotencyKeyReused
+        | Code::CallInProgress
+        | Code::OutcomeUnknown
         | Code::Internal => 200,
         // Statuses that a legacy client would take for a broken transport or a lost session.
         Code::ParseError
@@ -96,6 +100,7 @@ fn status(revision: Revision, code: Code) -> u16 {
         | Code::UnsupportedProtocolVersion
         | Code::DeadlineExceeded
         | Code::Crashed
+        | Code::NodeGone
         | Code::IsolationUnavailable => {
             if revision.is_modern() {
                 code.http()

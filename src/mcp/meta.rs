@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use ultimate_mcp_actors::idempotency::{IdempotencyError, IdempotencyKey};
 
 use super::failure::Failure;
 use super::params::Params;
@@ -16,6 +17,9 @@ use crate::telemetry::TraceParent;
 pub const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
 /// Required: what the client can do, for this request only.
 pub const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilities";
+
+/// Optional: what the header `Idempotency-Key` is to REST.
+pub const IDEMPOTENCY_KEY: &str = "io.ultimate-mcp/idempotencyKey";
 
 /// RFC 5424 levels, as MCP names them.
 const LOG_LEVELS: [&str; 8] =
@@ -39,6 +43,13 @@ pub struct Meta<'a> {
     progress_token: Option<&'a RawValue>,
     #[serde(borrow, default)]
     traceparent: Option<&'a RawValue>,
+    #[serde(
+        borrow,
+        default,
+        rename = "io.ultimate-mcp/idempotencyKey",
+        deserialize_with = "present"
+    )]
+    idempotency_key: Option<&'a RawValue>,
 }
 
 impl<'a> Meta<'a> {
@@ -55,6 +66,16 @@ impl<'a> Meta<'a> {
     /// The client's trace; an invalid one is none.
     pub fn trace(&self) -> Option<TraceParent> {
         self.traceparent.and_then(text).and_then(|value| TraceParent::parse(&value))
+    }
+
+    /// The client's own name for a call that must be run once, of whatever revision.
+    ///
+    /// # Errors
+    /// HTTP 400 / -32602.
+    pub fn idempotency_key(&self) -> Result<Option<IdempotencyKey>, Failure> {
+        let Some(raw) = self.idempotency_key else { return Ok(None) };
+        let key = text(raw).ok_or(IdempotencyError::BadKey).and_then(|t| IdempotencyKey::parse(&t));
+        key.map(Some).map_err(|error| invalid(format!("{IDEMPOTENCY_KEY}: {error}")))
     }
 
     /// Rung 9: the required keys, with their types. Returns the revision the request says it speaks.
@@ -177,6 +198,20 @@ mod tests {
             r#","progressToken":[]"#,
         ] {
             assert_eq!(require(&with(bad)).unwrap_err().status, 400, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_idempotency_key_is_a_bounded_text() {
+        let read = |value: &str| {
+            let json = format!(r#"{{"_meta":{{"{IDEMPOTENCY_KEY}":{value}}}}}"#);
+            let raw: &RawValue = serde_json::from_str(&json).unwrap();
+            let key = Meta::read(&Params::read(Some(raw))).idempotency_key();
+            key.map(|key| key.unwrap().as_str().to_owned()).map_err(|failure| failure.status)
+        };
+        assert_eq!(read(r#""a-1""#), Ok("a-1".to_owned()));
+        for bad in ["7", "null", r#""""#, r#""a b""#, &format!("\"{}\"", "x".repeat(129))] {
+            assert_eq!(read(bad), Err(400), "{bad}");
         }
     }
 

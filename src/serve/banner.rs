@@ -26,6 +26,17 @@ pub(super) fn print(config: &Config, files: &DataFiles, state: &AppState, bound:
     let _ = std::io::stderr().lock().write_all(text.as_bytes());
 }
 
+/// The same for a node that only works jobs: nobody calls it, so there is no token to hand out.
+pub(super) fn print_worker(config: &Config, files: &DataFiles, bound: &Bound) {
+    let port = bound.addresses.first().map_or(config.http.port, |address| address.port());
+    let (version, url) = (env!("CARGO_PKG_VERSION"), config.http.base_url(port));
+    let (workers, data) = (config.jobs.workers, files.dir.display());
+    let text = format!(
+        "\nUltimate MCP {version} works jobs, {workers} at once; health on {url}/health\n\n  data      {data}\n\n"
+    );
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
 fn text(config: &Config, files: &DataFiles, state: &AppState, url: &str) -> String {
     let version = env!("CARGO_PKG_VERSION");
     let mut out = format!("\nUltimate MCP {version} is listening on {url}\n\n");

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use secrecy::ExposeSecret;
 use ultimate_mcp_actors::audit::AuditKey;
 use ultimate_mcp_actors::authorization::Policy;
+use ultimate_mcp_actors::jobs::{JobsError, JobsOptions, Sealer};
+use ultimate_mcp_actors::node::{ClusterSecret, NodeError, NodeId};
 
 use crate::auth::key_file::{self, KeyFileError};
 use crate::auth::{KeyError, KeyRing};
@@ -33,6 +35,12 @@ pub enum FilesError {
     /// Configured keys.
     #[error("{}", list(.0))]
     Keys(Vec<KeyError>),
+    /// The node's id or the cluster's secret.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The keys of jobs.
+    #[error(transparent)]
+    Jobs(#[from] JobsError),
     /// The policy cannot be read or is wrong.
     #[error(transparent)]
     Policy(#[from] ConfigError),
@@ -52,6 +60,12 @@ pub struct DataFiles {
     pub audit_key: AuditKey,
     /// Roles, permissions, limits.
     pub policy: Policy,
+    /// Which node this is.
+    pub node: NodeId,
+    /// What the nodes of the cluster share, if this one takes part.
+    pub cluster_secret: Option<ClusterSecret>,
+    /// The keys that seal jobs.
+    pub jobs_sealer: Sealer,
 }
 
 impl DataFiles {
@@ -65,6 +79,12 @@ impl DataFiles {
             keys: KeyRing::load(&config.auth, &dir).map_err(FilesError::Keys)?,
             audit_key: audit_key(&dir)?,
             policy: load_policy(config)?,
+            node: NodeId::load_or_create(&config.node.id, &dir)?,
+            cluster_secret: match config.node.secret_file.as_str() {
+                "" => None,
+                file => Some(ClusterSecret::read(Path::new(file))?),
+            },
+            jobs_sealer: jobs_sealer(&config.jobs, &dir)?,
             dir,
         })
     }
@@ -101,6 +121,19 @@ impl Drop for Announcement {
 pub fn audit_key(dir: &Path) -> Result<AuditKey, FilesError> {
     let key = key_file::load_or_create(dir, key_file::AUDIT_KEY)?;
     Ok(AuditKey::from_bytes(key.expose_secret()))
+}
+
+/// The configured key, or the instance's own, and those before it.
+fn jobs_sealer(options: &JobsOptions, dir: &Path) -> Result<Sealer, FilesError> {
+    let first = match &options.secret_file {
+        Some(path) => key_file::load(path)?,
+        None => key_file::load_or_create(dir, key_file::JOBS_KEY)?,
+    };
+    let mut keys = vec![*first.expose_secret()];
+    for path in &options.previous_secret_files {
+        keys.push(*key_file::load(path)?.expose_secret());
+    }
+    Ok(Sealer::new(keys)?)
 }
 
 fn private_dir(path: &Path) -> Result<PathBuf, FilesError> {

@@ -1,7 +1,7 @@
-//! `ultimate-mcp serve`: starts the engine and the server, waits, drains.
+//! `ultimate-mcp serve` and `worker`: starts the engine and the server, waits, drains.
 //!
 //! Order: directories and keys → telemetry → engine → routes → listen → say where. Ends on SIGTERM and
-//! SIGINT with 0 after a drain, and with a failure when the root supervisor gave up.
+//! SIGINT with 0 after a goodbye (`http.lame_duck_seconds`) and a drain, and with a failure when the root supervisor gave up.
 
 mod banner;
 mod files;
@@ -14,6 +14,7 @@ use actix_web::web::Data;
 use tokio::signal::unix::{SignalKind, signal};
 use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::engine::{Engine, StartError};
+use ultimate_mcp_actors::jobs::JobsEngine;
 use ultimate_mcp_actors::supervision::{Exit, ExitSignal, install_panic_hook};
 
 use crate::config::{Config, Loaded};
@@ -23,6 +24,10 @@ use crate::state::AppState;
 use crate::{api, http, telemetry};
 
 pub use files::{DataFiles, FilesError, URL_FILE};
+
+/// How long a node that starts waits to learn what the others know. Longer, and one that starts while
+/// Redis is away would serve nobody.
+const JOIN_MAX: Duration = Duration::from_secs(3);
 
 /// Why the server did not start, or how it failed.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +52,9 @@ pub enum ServeError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The command is not for this configuration.
+    #[error("{0}")]
+    Worker(&'static str),
     /// Its address cannot be noted down in the data directory.
     #[error("cannot write to the data directory: {0}")]
     Announce(std::io::Error),
@@ -63,16 +71,52 @@ pub enum ServeError {
     },
 }
 
+/// What a node is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It serves calls, and works jobs as `jobs.workers` says.
+    Server,
+    /// It works jobs of a shared queue and answers nothing but health, readiness and metrics.
+    Worker,
+}
+
+impl Role {
+    /// A worker beside no queue would be a server that nobody can call.
+    fn check(self, config: &Config) -> Result<(), ServeError> {
+        let jobs = &config.jobs;
+        let problem = match (self, jobs.engine) {
+            (Self::Server, _) => return Ok(()),
+            (Self::Worker, JobsEngine::Sqlite) => {
+                "a worker needs jobs.engine = \"redis\": jobs.db belongs to one process, and `serve` \
+                 works its jobs itself"
+            }
+            (Self::Worker, JobsEngine::Redis) if jobs.workers == 0 => {
+                "a worker needs jobs.workers of at least 1"
+            }
+            (Self::Worker, JobsEngine::Redis) => return Ok(()),
+        };
+        Err(ServeError::Worker(problem))
+    }
+}
+
 /// Runs the server until it is told to stop.
 ///
 /// # Errors
 /// It did not start, or the engine gave up.
-pub fn serve(loaded: Loaded) -> Result<(), ServeError> {
+pub fn serve(loaded: Loaded, role: Role) -> Result<(), ServeError> {
+    let config_version = loaded.version().map_err(FilesError::from)?;
     let config = Arc::new(loaded.config);
+    role.check(&config)?;
     let files = DataFiles::prepare(&config)?;
-    let telemetry = telemetry::init(&config.telemetry)?;
+    let telemetry = telemetry::init(&config.telemetry, files.node.as_str())?;
     install_panic_hook();
-    let served = actix_rt::System::new().block_on(run(config, files, telemetry.metrics.clone()));
+    let served = actix_rt::System::new().block_on(run(
+        config,
+        role,
+        files,
+        config_version,
+        telemetry.metrics.clone(),
+    ));
     // Dropped last: flushes the log.
     drop(telemetry);
     served
@@ -80,25 +124,38 @@ pub fn serve(loaded: Loaded) -> Result<(), ServeError> {
 
 async fn run(
     config: Arc<Config>,
+    role: Role,
     files: DataFiles,
+    config_version: String,
     metrics: telemetry::Metrics,
 ) -> Result<(), ServeError> {
     let trail = wiring::SupervisionTrail::default();
-    let options = wiring::engine_options(&config, &files);
+    let options = wiring::engine_options(&config, &files, config_version);
     let (engine, exit) = Engine::start(options, trail.observer()).await?;
     trail.attach(&engine);
     let state = wiring::state(&config, &files, engine.clone(), metrics)?;
-    let bound = listen(&config, &state)?;
+    if !engine.authorization.settled(JOIN_MAX).await {
+        tracing::warn!("serving before other nodes' revocations and bans are known: redis is away");
+    }
+    let bound = listen(&config, role, &state)?;
     let port = bound.addresses.first().map_or(config.http.port, |address| address.port());
     // Held while the server runs: the command line finds it there.
     let _announced = files.announce(&config.http.base_url(port)).map_err(ServeError::Announce)?;
-    banner::print(&config, &files, &state, &bound);
+    match role {
+        Role::Server => banner::print(&config, &files, &state, &bound),
+        Role::Worker => banner::print_worker(&config, &files, &bound),
+    }
     let server = bound.server.handle();
     let serving = actix_rt::spawn(bound.server);
 
     let ended = wait(exit).await?;
+    if ended.is_none() {
+        leave(&state, Duration::from_secs(config.http.lame_duck_seconds)).await?;
+    }
     let deadline = Deadline::after(Duration::from_secs(config.http.drain_seconds));
     tracing::info!(drain_seconds = config.http.drain_seconds, "draining");
+    // Streams of jobs end now, or they would hold the server up; running jobs have the whole drain.
+    engine.jobs.close();
     // Stops accepting, lets open requests finish, within `http.drain_seconds`.
     server.stop(true).await;
     if let Err(error) = serving.await {
@@ -114,6 +171,24 @@ async fn run(
     }
 }
 
+/// Says goodbye to load balancers and serves on until they have looked away. A second signal cuts it
+/// short.
+async fn leave(state: &AppState, span: Duration) -> Result<(), ServeError> {
+    state.leave();
+    if span.is_zero() {
+        return Ok(());
+    }
+    tracing::info!(lame_duck_seconds = span.as_secs(), "leaving");
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
+    tokio::select! {
+        () = tokio::time::sleep(span) => {}
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
 /// Waits for a signal (`None`) or the end of the tree.
 async fn wait(exit: ExitSignal) -> Result<Option<Exit>, ServeError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
@@ -125,7 +200,7 @@ async fn wait(exit: ExitSignal) -> Result<Option<Exit>, ServeError> {
     }
 }
 
-fn listen(config: &Config, state: &Arc<AppState>) -> Result<Bound, ServeError> {
+fn listen(config: &Config, role: Role, state: &Arc<AppState>) -> Result<Bound, ServeError> {
     let endpoint = Endpoint::new(
         Arc::clone(state),
         config.mcp.clone(),
@@ -136,7 +211,14 @@ fn listen(config: &Config, state: &Arc<AppState>) -> Result<Bound, ServeError> {
     let (endpoint, state) = (Data::new(endpoint), Data::from(Arc::clone(state)));
     let routes = move |app: &mut actix_web::web::ServiceConfig| {
         app.app_data(state.clone());
-        app.configure(Endpoint::routes(endpoint.clone())).configure(api::routes);
+        match role {
+            Role::Server => {
+                app.configure(Endpoint::routes(endpoint.clone())).configure(api::routes);
+            }
+            Role::Worker => {
+                app.configure(api::worker_routes);
+            }
+        }
     };
     http::bind(&config.http, routes).map_err(|source| ServeError::Listen {
         address: std::net::SocketAddr::new(config.http.bind, config.http.port).to_string(),

@@ -4,22 +4,25 @@ use std::sync::{Arc, OnceLock};
 
 use ultimate_mcp_actors::audit::{AuditHandle, EventType, NewEvent, Phase};
 use ultimate_mcp_actors::engine::{Engine, EngineOptions};
+use ultimate_mcp_actors::node::NodeIdentity;
 use ultimate_mcp_actors::supervision::{Event, Observer};
 
 use super::{DataFiles, ServeError};
 use crate::admission::Admission;
 use crate::auth::Authenticator;
 use crate::config::Config;
+use crate::forward::Forwarder;
 use crate::instruments::Instruments;
+use crate::jobs::JobRunner;
 use crate::mcp::Identity;
-use crate::state::AppState;
+use crate::state::{AppState, StateParts};
 use crate::telemetry;
 use crate::tools::artifacts::ArtifactStore;
 use crate::tools::{Registry, ToolParts};
 
 /// Instructions that `server/discover` and `initialize` give to models.
 const INSTRUCTIONS: &str = "Runs Python, JavaScript and Bash in an isolated cell without network \
-(execute_code, run_tests), lints and generates code, and keeps a knowledge graph (graph_upsert, \
+(execute_code, run_tests; sandbox_create and sandbox_execute keep variables between calls), lints and generates code, and keeps a knowledge graph (graph_upsert, \
 graph_query in read-only Cypher, graph_delete). Files left in out/ come back as artifacts. \
 A result with isError says what to change.";
 
@@ -57,7 +60,11 @@ fn entry(event: &Event) -> NewEvent {
     entry
 }
 
-pub(super) fn engine_options(config: &Config, files: &DataFiles) -> EngineOptions {
+pub(super) fn engine_options(
+    config: &Config,
+    files: &DataFiles,
+    config_version: String,
+) -> EngineOptions {
     EngineOptions {
         data_dir: files.dir.clone(),
         audit_key: files.audit_key.clone(),
@@ -70,7 +77,18 @@ pub(super) fn engine_options(config: &Config, files: &DataFiles) -> EngineOption
         sessions: config.sessions.clone(),
         neo4j: config.neo4j.clone(),
         redis: config.redis.clone(),
+        node: NodeIdentity {
+            id: files.node.clone(),
+            secret: files.cluster_secret.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            config_version,
+            options: config.node.clone(),
+        },
+        idempotency: config.idempotency.clone(),
         cell: config.cell.clone(),
+        sandboxes: config.sandboxes.clone(),
+        jobs: config.jobs.clone(),
+        jobs_sealer: files.jobs_sealer.clone(),
     }
 }
 
@@ -83,18 +101,27 @@ pub(super) fn state(
     let instruments = Instruments::new(metrics);
     instruments.observe_tree(engine.tree.clone());
     instruments.observe_cell(&engine.execution);
+    instruments.observe_cache(&engine.cache);
+    if let Some(redis) = &engine.redis {
+        instruments.observe_redis(redis);
+    }
     if let Some(shipping) = &engine.shipping {
         instruments.observe_shipping(shipping);
     }
     if let Some(neo4j) = &engine.neo4j {
         instruments.observe_neo4j(neo4j);
     }
-    let artifacts = ArtifactStore::open_in(&files.dir, config.tools.artifacts.clone())
-        .map_err(|error| ServeError::Tools(error.to_string()))?;
+    instruments.observe_sandboxes(&engine.sandboxes);
+    instruments.observe_jobs(&engine.jobs);
+    let artifacts =
+        ArtifactStore::open_in(&files.dir, files.node.clone(), config.tools.artifacts.clone())
+            .map_err(|error| ServeError::Tools(error.to_string()))?;
     let parts = ToolParts {
         execution: engine.execution.clone(),
+        sandboxes: engine.sandboxes.clone(),
         graph: engine.graph.clone(),
         cache: engine.cache.clone(),
+        jobs: engine.jobs.clone(),
         artifacts: artifacts.clone(),
         options: config.tools.clone(),
     };
@@ -102,10 +129,22 @@ pub(super) fn state(
     let authenticator = Authenticator::new(config.auth.clone(), files.keys.clone());
     let admission = Admission::new(engine.authorization.clone(), config.admission)
         .shared_in(engine.redis.clone());
+    let forwarder = Forwarder::new(engine.nodes.clone())
+        .map_err(|error| ServeError::Tools(format!("other nodes cannot be called: {error}")))?;
+    let parts = StateParts {
+        engine,
+        registry,
+        authenticator,
+        admission,
+        artifacts,
+        metrics: instruments,
+        forwarder,
+    };
     let state =
-        AppState::new(engine, registry, authenticator, admission, artifacts, instruments, config)
-            .map_err(|error| ServeError::Tools(error.to_string()))?;
-    Ok(Arc::new(state))
+        AppState::new(parts, config).map_err(|error| ServeError::Tools(error.to_string()))?;
+    let state = Arc::new(state);
+    state.engine.jobs.attach(Arc::new(JobRunner::new(&state)));
+    Ok(state)
 }
 
 pub(super) fn identity() -> Identity {

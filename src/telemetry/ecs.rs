@@ -26,6 +26,8 @@ const FIELD_SETS: [&str; 9] =
 pub struct Ecs {
     /// `service.environment`.
     pub environment: String,
+    /// `service.node.name`.
+    pub node: String,
 }
 
 impl<S, N> FormatEvent<S, N> for Ecs
@@ -66,6 +68,7 @@ impl Ecs {
         line.insert("ecs.version".into(), ECS_VERSION.into());
         line.insert("service.name".into(), SERVICE_NAME.into());
         line.insert("service.environment".into(), self.environment.as_str().into());
+        line.insert("service.node.name".into(), self.node.as_str().into());
         line.insert("log.logger".into(), metadata.target().into());
         line.insert("process.pid".into(), std::process::id().into());
         if let Some(error) = fields.remove("error") {

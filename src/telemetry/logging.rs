@@ -31,12 +31,15 @@ impl LogControl {
 }
 
 /// Installs the process's subscriber.
-pub fn start(options: &TelemetryOptions) -> Result<(LogControl, WorkerGuard), TelemetryError> {
+pub fn start(
+    options: &TelemetryOptions,
+    node: &str,
+) -> Result<(LogControl, WorkerGuard), TelemetryError> {
     let (writer, guard) = NonBlockingBuilder::default()
         .buffered_lines_limit(options.log_lines_buffered_max)
         .lossy(true)
         .finish(std::io::stdout());
-    let (subscriber, control) = subscriber(options, writer)?;
+    let (subscriber, control) = subscriber(options, node, writer)?;
     subscriber.try_init().map_err(TelemetryError::Installed)?;
     Ok((control, guard))
 }
@@ -44,6 +47,7 @@ pub fn start(options: &TelemetryOptions) -> Result<(LogControl, WorkerGuard), Te
 /// The subscriber with its filter, writing to `writer`.
 fn subscriber<W>(
     options: &TelemetryOptions,
+    node: &str,
     writer: W,
 ) -> Result<(impl SubscriberInitExt, LogControl), TelemetryError>
 where
@@ -53,7 +57,7 @@ where
     let (filter, handle) = reload::Layer::<EnvFilter, Registry>::new(filter);
     let control = LogControl { filter: Arc::new(move |filter| handle.reload(filter)) };
     let lines = tracing_subscriber::fmt::layer()
-        .event_format(Ecs { environment: options.environment.clone() })
+        .event_format(Ecs { environment: options.environment.clone(), node: node.to_owned() })
         .with_writer(writer);
     Ok((tracing_subscriber::registry().with(filter).with(KeepSpanFields).with(lines), control))
 }
@@ -93,7 +97,7 @@ mod tests {
         let sink = Sink::default();
         let options = TelemetryOptions { log_filter: filter.into(), ..Default::default() };
         let to = sink.clone();
-        let (subscriber, control) = subscriber(&options, move || to.clone()).unwrap();
+        let (subscriber, control) = subscriber(&options, "node-1", move || to.clone()).unwrap();
         tracing::dispatcher::with_default(&subscriber.into(), || work(&control));
         sink.lines()
     }
@@ -111,6 +115,7 @@ mod tests {
         assert_eq!(line["message"], "not written");
         assert_eq!(line["log.level"], "error");
         assert_eq!(line["ecs.version"], "8.11.0");
+        assert_eq!(line["service.node.name"], "node-1");
         assert_eq!(line["trace.id"], "4bf9");
         assert_eq!(line["user.id"], "ada");
         assert_eq!(line["error.message"], "disk \"full\"\nat sda");

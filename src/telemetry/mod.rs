@@ -46,12 +46,12 @@ pub struct Telemetry {
     _flush: WorkerGuard,
 }
 
-/// Starts logging and metrics for the whole process.
+/// Starts logging and metrics for the whole process; `node` stands in every line.
 ///
 /// # Errors
 /// The filter is invalid, or telemetry was started before.
-pub fn init(options: &TelemetryOptions) -> Result<Telemetry, TelemetryError> {
+pub fn init(options: &TelemetryOptions, node: &str) -> Result<Telemetry, TelemetryError> {
     let metrics = Metrics::install()?;
-    let (log, flush) = logging::start(options)?;
+    let (log, flush) = logging::start(options, node)?;
     Ok(Telemetry { metrics, log, _flush: flush })
 }

@@ -16,9 +16,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use ultimate_mcp_actors::fault::{Classify, Kind};
 use ultimate_mcp_actors::ids::CallerId;
+use ultimate_mcp_actors::node::{Handle, NodeId};
 use uuid::Uuid;
 
-/// Prefix of every artifact's URI.
+/// The kind in an artifact's [`Handle`].
+pub const HANDLE_KIND: &str = "art";
+
+/// Prefix of every artifact's URI; its handle follows.
 pub const URI_PREFIX: &str = "resource://ultimate-mcp/artifacts/";
 
 /// Bounds of the store.
@@ -66,13 +70,6 @@ pub struct ArtifactRecord {
     pub created_ms: u64,
     /// Milliseconds since the epoch; from then on it does not exist.
     pub expires_ms: u64,
-}
-
-impl ArtifactRecord {
-    /// The URI under which clients read it.
-    pub fn uri(&self) -> String {
-        format!("{URI_PREFIX}{}", self.id)
-    }
 }
 
 /// Why an artifact was not stored or opened.
@@ -127,6 +124,7 @@ pub struct ArtifactStore {
 
 struct Shared {
     folder: PathBuf,
+    node: NodeId,
     options: ArtifactOptions,
     index: Mutex<Index>,
 }
@@ -180,7 +178,11 @@ impl Index {
 
 impl ArtifactStore {
     /// Opens the store beneath `data_dir`, dropping what expired or is damaged.
-    pub fn open_in(data_dir: &Path, options: ArtifactOptions) -> Result<Self, ArtifactError> {
+    pub fn open_in(
+        data_dir: &Path,
+        node: NodeId,
+        options: ArtifactOptions,
+    ) -> Result<Self, ArtifactError> {
         let folder = data_dir.join("artifacts");
         for part in ["blobs", "index"] {
             fs::DirBuilder::new()
@@ -210,7 +212,13 @@ impl ArtifactStore {
                 fs::remove_file(entry.path()).map_err(failed("drop a stale blob"))?;
             }
         }
-        Ok(Self { shared: Arc::new(Shared { folder, options, index: Mutex::new(index) }) })
+        Ok(Self { shared: Arc::new(Shared { folder, node, options, index: Mutex::new(index) }) })
+    }
+
+    /// The URI under which clients read an artifact, on any node.
+    pub fn uri(&self, record: &ArtifactRecord) -> String {
+        let handle = Handle { kind: HANDLE_KIND, node: self.shared.node.clone(), id: record.id };
+        format!("{URI_PREFIX}{handle}")
     }
 
     /// Keeps a file for its owner and returns its record.
@@ -365,9 +373,13 @@ mod tests {
         CallerId::parse(name).unwrap()
     }
 
+    fn here() -> NodeId {
+        NodeId::parse("here").unwrap()
+    }
+
     fn store(options: ArtifactOptions) -> (tempfile::TempDir, ArtifactStore) {
         let folder = tempfile::tempdir().unwrap();
-        let store = ArtifactStore::open_in(folder.path(), options).unwrap();
+        let store = ArtifactStore::open_in(folder.path(), here(), options).unwrap();
         (folder, store)
     }
 
@@ -375,8 +387,10 @@ mod tests {
     fn an_artifact_belongs_to_who_made_it_and_survives_a_restart() {
         let (folder, store) = store(ArtifactOptions::default());
         let record = store.put(&who("ada"), "run-1", "plot.png", b"\x89PNG").unwrap();
-        assert_eq!(record.uri(), format!("{URI_PREFIX}{}", record.id));
-        for store in [store, ArtifactStore::open_in(folder.path(), Default::default()).unwrap()] {
+        assert_eq!(store.uri(&record), format!("{URI_PREFIX}art_here_{}", record.id));
+        for store in
+            [store, ArtifactStore::open_in(folder.path(), here(), Default::default()).unwrap()]
+        {
             assert_eq!(
                 store.open(&who("ada"), record.id).unwrap(),
                 (record.clone(), b"\x89PNG".into())
@@ -456,7 +470,8 @@ mod tests {
         fs::write(root.join("blobs").join(&lost.sha256), b"shorter or longer").unwrap();
         fs::write(root.join("blobs/stray.draft"), b"x").unwrap();
         fs::write(root.join("index/junk.json"), b"{").unwrap();
-        let store = ArtifactStore::open_in(folder.path(), ArtifactOptions::default()).unwrap();
+        let store =
+            ArtifactStore::open_in(folder.path(), here(), ArtifactOptions::default()).unwrap();
         assert!(store.open(&who("ada"), kept.id).is_ok());
         assert!(store.open(&who("ada"), lost.id).is_err());
         assert_eq!(fs::read_dir(root.join("blobs")).unwrap().count(), 1);

@@ -12,6 +12,7 @@ mod files;
 pub mod generate;
 pub mod graph;
 pub(crate) mod hash;
+pub mod jobs;
 mod limits;
 mod links;
 pub mod lint;
@@ -20,6 +21,7 @@ mod outcome;
 pub mod prompts;
 mod registry;
 pub mod run_tests;
+pub mod sandbox;
 mod schema;
 mod shape;
 #[cfg(test)]
@@ -33,6 +35,7 @@ use ultimate_mcp_actors::deadline::Deadline;
 
 use crate::admission::Permit;
 use crate::error::ApiError;
+use crate::origin::Origin;
 pub use cell::Cell;
 pub use descriptor::{Annotations, Effects, ToolDescriptor};
 pub use memo::{Memo, Unkept};
@@ -43,6 +46,8 @@ pub use typed::{Answer, Typed, TypedTool, decode};
 pub struct ToolCall<'a> {
     /// Proof that this caller may run this tool, with the limits of the caller's roles.
     pub permit: &'a Permit,
+    /// Where the call comes from.
+    pub origin: &'a Origin,
     /// The raw arguments, a JSON object.
     pub arguments: &'a RawValue,
     /// When the caller stops waiting.
@@ -67,6 +72,12 @@ pub struct ToolOutput {
 pub trait Tool: Send + Sync + 'static {
     /// Name, schemas, permission, annotations.
     fn descriptor(&self) -> &ToolDescriptor;
+
+    /// The argument that holds the handle of what the call works on, if there is one: a call for what
+    /// lives on another node is sent there.
+    fn handle_argument(&self) -> Option<&'static str> {
+        None
+    }
 
     /// Runs it. `Err` is for what is not the tool's own outcome: wrong arguments
     /// (`Code::InvalidArguments`), a part of the engine that is down, the deadline.

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use ultimate_mcp_actors::cache::{CacheHandle, Namespace};
 use ultimate_mcp_actors::execution::ExecutionHandle;
 use ultimate_mcp_actors::graph::GraphHandle;
+use ultimate_mcp_actors::jobs::JobsHandle;
+use ultimate_mcp_actors::sandboxes::SandboxesHandle;
 
 use super::artifacts::ArtifactStore;
 use super::documents::Library;
@@ -16,21 +18,26 @@ use super::execute::ExecuteCode;
 use super::generate::worker::{Renderer, Worker};
 use super::generate::{GenerateCode, load_templates};
 use super::graph::{GraphCache, GraphDelete, GraphQuery, GraphUpsert};
+use super::jobs::{JobCancel, JobResult, JobStatusTool, RunTestsAsync};
 use super::lint::LintCode;
 use super::memo::{CacheMemo, Memo};
 use super::prompts::{GetPrompt, ListPrompts, Prompts};
 use super::run_tests::RunTests;
-use super::{Cell, Tool, ToolDescriptor, Typed, TypedTool};
+use super::{Cell, Tool, ToolDescriptor, Typed, TypedTool, sandbox};
 use crate::config::ToolsOptions;
 
 /// What the tools of a server are made of.
 pub struct ToolParts {
     /// The cell.
     pub execution: ExecutionHandle,
+    /// Sandboxes that stay.
+    pub sandboxes: SandboxesHandle,
     /// The graph.
     pub graph: GraphHandle,
     /// The cache.
     pub cache: CacheHandle,
+    /// The job queue.
+    pub jobs: JobsHandle,
     /// Files that runs leave.
     pub artifacts: ArtifactStore,
     /// `[tools]`.
@@ -40,9 +47,11 @@ pub struct ToolParts {
 /// The same, as what the tools ask of it.
 struct Parts {
     cell: Arc<dyn Cell>,
+    sandboxes: SandboxesHandle,
     memo: Arc<dyn Memo>,
     renderer: Arc<dyn Renderer>,
     graph: GraphHandle,
+    jobs: JobsHandle,
     results: GraphCache,
     artifacts: ArtifactStore,
     templates: Library,
@@ -77,14 +86,16 @@ impl Registry {
     /// # Errors
     /// A template or prompt that is wrong, with its file.
     pub fn standard(parts: ToolParts) -> Result<Self, String> {
-        let ToolParts { execution, graph, cache, artifacts, options } = parts;
+        let ToolParts { execution, sandboxes, graph, cache, jobs, artifacts, options } = parts;
         let templates = load_templates(options.templates_dir.as_deref());
         let prompts = Prompts::load(options.prompts_dir.as_deref());
         Self::of(Parts {
             cell: Arc::new(execution),
+            sandboxes,
             memo: Arc::new(CacheMemo::new(cache.clone(), Namespace::Lint)),
             renderer: Arc::new(Worker::default()),
             graph,
+            jobs,
             results: GraphCache::new(cache),
             artifacts,
             templates: templates.map_err(|error| format!("template {error}"))?,
@@ -93,11 +104,26 @@ impl Registry {
     }
 
     fn of(parts: Parts) -> Result<Self, String> {
-        let Parts { cell, memo, renderer, graph, results, artifacts, templates, prompts } = parts;
+        let Parts {
+            cell,
+            sandboxes,
+            memo,
+            renderer,
+            graph,
+            jobs,
+            results,
+            artifacts,
+            templates,
+            prompts,
+        } = parts;
         let prompts = Arc::new(prompts);
-        Self::new(vec![
-            boxed(ExecuteCode::new(cell.clone(), artifacts.clone())),
-            boxed(RunTests::new(cell.clone(), artifacts)),
+        let mut tools = vec![
+            boxed(ExecuteCode::new(cell.clone(), artifacts.clone(), jobs.clone())),
+            boxed(RunTests::new(cell.clone(), artifacts.clone())),
+            boxed(RunTestsAsync::new(jobs.clone())),
+            boxed(JobStatusTool::new(jobs.clone())),
+            boxed(JobResult::new(jobs.clone())),
+            boxed(JobCancel::new(jobs)),
             boxed(LintCode::new(cell, memo)),
             boxed(GenerateCode::new(Arc::new(templates), renderer)),
             boxed(GraphUpsert::new(graph.clone(), results.clone())),
@@ -107,7 +133,9 @@ impl Registry {
             boxed(GetPrompt::new(prompts)),
             #[cfg(feature = "bench")]
             boxed(super::add::Add),
-        ])
+        ];
+        tools.extend(sandbox::tools(sandboxes, artifacts));
+        Self::new(tools)
     }
 
     /// The tool of this name.
@@ -121,7 +149,8 @@ impl Registry {
     }
 }
 
-fn boxed<T: TypedTool>(tool: T) -> Box<dyn Tool> {
+/// A tool as the registry holds it.
+pub(super) fn boxed<T: TypedTool>(tool: T) -> Box<dyn Tool> {
     Box::new(Typed::new(tool))
 }
 

@@ -5,10 +5,20 @@ use std::time::Duration;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use ultimate_mcp_actors::deadline::Deadline;
+use ultimate_mcp_actors::execution::{ExecutionHandle, ExecutionOptions};
+use ultimate_mcp_actors::node::NodeId;
+use ultimate_mcp_actors::sandboxes::{SandboxesHandle, SandboxesOptions};
+use ultimate_mcp_actors::supervision::Supervisor;
 
 use super::{Tool, ToolCall, ToolOutput};
 use crate::admission::{Permit, RunCaps};
 use crate::error::ApiError;
+use crate::origin::{Origin, Transport};
+
+/// The node the tests run on.
+pub fn node() -> NodeId {
+    NodeId::parse("here").unwrap()
+}
 
 /// Caps of an ordinary developer.
 pub fn caps() -> RunCaps {
@@ -22,12 +32,23 @@ pub fn caps() -> RunCaps {
     }
 }
 
+/// Sandboxes on a host without a launcher: everything but what needs an interpreter.
+pub async fn sandboxes(root: &Supervisor) -> SandboxesHandle {
+    let absent = Some(("/no/such/launcher".into(), Vec::new()));
+    let cell = ExecutionOptions { launcher: absent, ..ExecutionOptions::default() };
+    let execution = ExecutionHandle::start(root, cell).await.unwrap();
+    SandboxesHandle::start(root, SandboxesOptions::default(), node(), execution).await.unwrap()
+}
+
 /// Calls a tool with these arguments, as `ada` with [`caps`].
 pub async fn call(tool: &dyn Tool, arguments: Value) -> Result<ToolOutput, ApiError> {
     let permit = Permit::for_tests("ada", tool.descriptor().name, caps());
     let arguments = RawValue::from_string(arguments.to_string()).unwrap();
     let deadline = Deadline::after(Duration::from_secs(60));
-    tool.call(ToolCall { permit: &permit, arguments: &arguments, deadline }).await
+    let request = actix_web::test::TestRequest::default().to_http_request();
+    let origin = Origin::of(&request, Transport::Rest);
+    let call = ToolCall { permit: &permit, origin: &origin, arguments: &arguments, deadline };
+    tool.call(call).await
 }
 
 /// The structured result of a call that must succeed.

@@ -30,6 +30,11 @@ pub trait TypedTool: Send + Sync + 'static {
     /// Name, permission, description; schemas are filled in by [`Typed::new`].
     fn describe(&self) -> ToolDescriptor;
 
+    /// As [`Tool::handle_argument`].
+    fn handle_argument(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Runs the tool. Returns the result and facts for the audit.
     fn run(
         &self,
@@ -64,6 +69,12 @@ impl<T> Answer<T> {
         self
     }
 
+    /// The same around another result.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Answer<U> {
+        let Self { output, text, is_error, audit } = self;
+        Answer { output: change(output), text, is_error, audit }
+    }
+
     /// Says that the tool could not do what it is for.
     pub fn failed_if(mut self, failed: bool) -> Self {
         self.is_error = failed;
@@ -96,6 +107,10 @@ impl<T: TypedTool> Typed<T> {
 impl<T: TypedTool> Tool for Typed<T> {
     fn descriptor(&self) -> &ToolDescriptor {
         &self.descriptor
+    }
+
+    fn handle_argument(&self) -> Option<&'static str> {
+        self.tool.handle_argument()
     }
 
     fn call<'a>(&'a self, call: ToolCall<'a>) -> BoxFuture<'a, Result<ToolOutput, ApiError>> {

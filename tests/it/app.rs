@@ -119,13 +119,13 @@ impl TestApp {
 
     /// The same in a given data directory, e.g. one that an earlier server left.
     pub fn start_in(data: TempDir, env: &[(&str, &str)]) -> Self {
-        let (child, said, url) = spawn(data.path(), env);
+        let (child, said, url) = spawn("serve", data.path(), env);
         Self { url, data: DataDir::Own(data), child, said }
     }
 
     /// The same in a directory that need not exist and that the caller cleans up.
     pub fn start_at(data: &Path) -> Self {
-        let (child, said, url) = spawn(data, &[]);
+        let (child, said, url) = spawn("serve", data, &[]);
         Self { url, data: DataDir::Lent(data.to_owned()), child, said }
     }
 
@@ -136,7 +136,19 @@ impl TestApp {
 
     /// The same with another environment.
     pub fn restart_with(&mut self, env: &[(&str, &str)]) {
-        (self.child, self.said, self.url) = spawn(self.data.path(), env);
+        (self.child, self.said, self.url) = spawn("serve", self.data.path(), env);
+    }
+
+    /// Starts a node that only works jobs.
+    pub fn worker_with(env: &[(&str, &str)]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let (child, said, url) = spawn("worker", data.path(), env);
+        Self { url, data: DataDir::Own(data), child, said }
+    }
+
+    /// Starts the worker anew in its data directory; the one before must have ended.
+    pub fn restart_as_worker(&mut self, env: &[(&str, &str)]) {
+        (self.child, self.said, self.url) = spawn("worker", self.data.path(), env);
     }
 
     /// The start message, once all of it is there.
@@ -194,45 +206,17 @@ impl TestApp {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Answer {
-        let request = self.request(method, path, token, headers);
-        let sent = if body.is_empty() { request.send() } else { request.send_body(body) };
-        let mut response = sent.await.unwrap();
-        let bytes = response.body().limit(64 << 20).await.unwrap().to_vec();
-        let headers = response.headers().iter();
-        Answer {
-            status: response.status().as_u16(),
-            headers: headers
-                .map(|(n, v)| (n.as_str().to_owned(), v.to_str().unwrap_or("").to_owned()))
-                .collect(),
-            body: serde_json::from_slice(&bytes)
-                .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned())),
-            bytes,
-        }
-    }
-
-    fn request(
-        &self,
-        method: &str,
-        path: &str,
-        token: Option<&str>,
-        headers: &[(&str, &str)],
-    ) -> awc::ClientRequest {
-        let client =
-            awc::Client::builder().timeout(Duration::from_secs(90)).disable_redirects().finish();
-        let method = awc::http::Method::from_bytes(method.as_bytes()).unwrap();
-        let mut request = client.request(method, format!("{}{path}", self.url));
-        if let Some(token) = token {
-            request = request.insert_header(("Authorization", format!("Bearer {token}")));
-        }
-        for (name, value) in headers {
-            request = request.insert_header((*name, *value));
-        }
-        request
+        send_to(&self.url, method, path, token, headers, body).await.unwrap()
     }
 
     /// A connection on which a call of `execute_code` has been sent; reading and closing it is up to
     /// the caller.
     pub fn begin(&self, token: &str, arguments: &Value) -> TcpStream {
+        self.begin_with(token, arguments, "")
+    }
+
+    /// The same with more lines in the head, each with its line end.
+    pub fn begin_with(&self, token: &str, arguments: &Value, lines: &str) -> TcpStream {
         let address = self.url.strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(90))).unwrap();
@@ -240,12 +224,18 @@ impl TestApp {
         let head = format!(
             "POST /api/v1/tools/execute_code HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
              Authorization: Bearer {token}\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n",
+             {lines}Content-Length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all(head.as_bytes()).unwrap();
         stream.write_all(body.as_bytes()).unwrap();
         stream
+    }
+
+    /// `POST /api/v1/tools/{name}` under an idempotency key.
+    pub async fn tool_once(&self, token: &str, key: &str, name: &str, arguments: Value) -> Answer {
+        let (path, headers) = (format!("/api/v1/tools/{name}"), [("Idempotency-Key", key)]);
+        self.send("POST", &path, Some(token), &headers, Some(&arguments)).await
     }
 
     /// `POST /api/v1/tools/{name}`.
@@ -262,10 +252,8 @@ impl TestApp {
     /// The same with or without a token.
     pub async fn mcp_as(&self, token: Option<&str>, method: &str, params: Value) -> Answer {
         let mut params = params;
-        params["_meta"] = json!({
-            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-            "io.modelcontextprotocol/clientCapabilities": {},
-        });
+        params["_meta"]["io.modelcontextprotocol/protocolVersion"] = "2026-07-28".into();
+        params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
         let name = params["name"].as_str().unwrap_or("").to_owned();
         let mut headers = vec![
             ("Accept", "application/json, text/event-stream"),
@@ -292,6 +280,41 @@ impl Drop for TestApp {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// One HTTP request to whatever listens there, on a connection of its own; what went wrong, when there
+/// is no answer.
+pub async fn send_to(
+    url: &str,
+    method: &str,
+    path: &str,
+    token: Option<&str>,
+    headers: &[(&str, &str)],
+    body: Vec<u8>,
+) -> Result<Answer, String> {
+    let client =
+        awc::Client::builder().timeout(Duration::from_secs(90)).disable_redirects().finish();
+    let method = awc::http::Method::from_bytes(method.as_bytes()).unwrap();
+    let mut request = client.request(method, format!("{url}{path}"));
+    if let Some(token) = token {
+        request = request.insert_header(("Authorization", format!("Bearer {token}")));
+    }
+    for (name, value) in headers {
+        request = request.insert_header((*name, *value));
+    }
+    let sent = if body.is_empty() { request.send() } else { request.send_body(body) };
+    let mut response = sent.await.map_err(|error| error.to_string())?;
+    let bytes = response.body().limit(64 << 20).await.map_err(|error| error.to_string())?.to_vec();
+    let headers = response.headers().iter();
+    Ok(Answer {
+        status: response.status().as_u16(),
+        headers: headers
+            .map(|(n, v)| (n.as_str().to_owned(), v.to_str().unwrap_or("").to_owned()))
+            .collect(),
+        body: serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned())),
+        bytes,
+    })
 }
 
 /// Waits until the run of this call can be seen among the processes under its name; an answer that
@@ -332,9 +355,9 @@ pub fn finish(mut stream: TcpStream) -> Option<(u16, Value)> {
     Some((status, serde_json::from_str(body).unwrap_or(Value::Null)))
 }
 
-fn spawn(data: &Path, env: &[(&str, &str)]) -> (Child, Arc<Mutex<String>>, String) {
+fn spawn(command: &str, data: &Path, env: &[(&str, &str)]) -> (Child, Arc<Mutex<String>>, String) {
     let mut child = binary()
-        .args(["serve", "--data-dir"])
+        .args([command, "--data-dir"])
         .arg(data)
         .envs(env.iter().copied())
         .stdin(Stdio::null())

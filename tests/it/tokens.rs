@@ -22,6 +22,11 @@ impl Mint {
         Self { key, kid: jsonwebtoken::decode_header(&genuine).unwrap().kid }
     }
 
+    /// The mint of servers that are configured with this secret.
+    pub fn with_secret(secret: &[u8], kid: &str) -> Self {
+        Self { key: EncodingKey::from_secret(secret), kid: Some(kid.to_owned()) }
+    }
+
     /// A token as the server itself would issue it.
     pub fn token(&self, sub: &str, roles: &[&str]) -> String {
         self.sign(&claims(sub, roles))

@@ -1,4 +1,4 @@
-//! The one writer of roles and revocations.
+//! The one writer of roles, revocations and bans.
 //!
 //! Owns: the store `state.db`; publishes a [`Snapshot`] after every change.
 //! Mailbox: `AuthorizationOptions::mailbox` changes (256); when full, callers hear `Overloaded` at once.
@@ -12,6 +12,8 @@ use std::time::Duration;
 use actix::{Actor, AsyncContext, Context, Handler, Message, Supervised};
 use arc_swap::ArcSwap;
 
+use super::bans::{Ban, BanSubject};
+use super::entry::Entry;
 use super::error::AuthorizationError;
 use super::options::AuthorizationOptions;
 use super::policy::Policy;
@@ -19,6 +21,7 @@ use super::registry::Registry;
 use super::snapshot::Snapshot;
 use super::store::Assignment;
 use crate::ids::CallerId;
+use crate::node::NodeId;
 
 /// Everything a fresh actor is made from. The policy is read from the published snapshot, so that a
 /// replaced policy survives a restart.
@@ -26,12 +29,13 @@ use crate::ids::CallerId;
 pub(super) struct Setup {
     pub path: PathBuf,
     pub options: AuthorizationOptions,
+    pub node: NodeId,
     pub published: Arc<ArcSwap<Snapshot>>,
 }
 
 /// A change of what is stored.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "Result<bool, AuthorizationError>")]
+#[rtype(result = "Result<Changed, AuthorizationError>")]
 pub(super) enum Change {
     Assign {
         user: CallerId,
@@ -50,6 +54,16 @@ pub(super) enum Change {
         user: CallerId,
         issued_before: i64,
     },
+    Ban {
+        subject: BanSubject,
+        reason: String,
+        by: CallerId,
+        expires_at: Option<i64>,
+    },
+    Lift {
+        subject: BanSubject,
+        by: CallerId,
+    },
     Erase {
         user: CallerId,
         until: i64,
@@ -58,6 +72,27 @@ pub(super) enum Change {
     #[cfg(test)]
     Crash,
 }
+
+/// What a change did.
+#[derive(Debug, Default)]
+pub(super) struct Changed {
+    /// How much was different before.
+    pub count: usize,
+    /// The ban that was made.
+    pub ban: Option<Ban>,
+    /// What other nodes are to hear.
+    pub news: Vec<Entry>,
+}
+
+/// Facts of other nodes.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<(), AuthorizationError>")]
+pub(super) struct Merge(pub Vec<Entry>);
+
+/// Every fact: field, rank and body.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<Vec<(String, String, String)>, AuthorizationError>")]
+pub(super) struct Export;
 
 /// The stored roles of a user, with their origin.
 #[derive(Clone, Debug, Message)]
@@ -76,41 +111,60 @@ impl AuthorizationActor {
     }
 
     fn registry(&mut self) -> Result<&mut Registry, AuthorizationError> {
-        let Setup { path, options, published } = &self.setup;
+        let Setup { path, options, node, published } = &self.setup;
         match &mut self.registry {
             Some(registry) => Ok(registry),
             empty @ None => {
                 let policy = published.load().policy.clone();
-                Ok(empty.insert(Registry::open(path, policy, options.clone())?))
+                Ok(empty.insert(Registry::open(path, policy, options.clone(), node.clone())?))
             }
         }
     }
 
-    fn change(&mut self, change: Change) -> Result<bool, AuthorizationError> {
+    fn change(&mut self, change: Change) -> Result<Changed, AuthorizationError> {
         let now = chrono::Utc::now().timestamp();
         let registry = self.registry()?;
-        let changed = match change {
+        let mut ban = None;
+        let count = match change {
             Change::Assign { user, role, granted_by } => {
-                registry.assign(&user, &role, &granted_by, now)?
+                registry.assign(&user, &role, &granted_by, now)?.into()
             }
-            Change::Remove { user, role } => registry.remove(&user, &role)?,
+            Change::Remove { user, role } => registry.remove(&user, &role)?.into(),
             Change::RevokeToken { jti, expires_at } => {
-                registry.revoke_token(&jti, expires_at, now)?
+                registry.revoke_token(&jti, expires_at, now)?.into()
             }
             Change::RevokeUser { user, issued_before } => {
                 registry.revoke_user(&user, issued_before)?;
-                true
+                1
             }
-            Change::Erase { user, until } => registry.erase(&user, now, until)?,
+            Change::Ban { subject, reason, by, expires_at } => {
+                ban = Some(registry.ban(subject, reason, &by, expires_at, now)?);
+                1
+            }
+            Change::Lift { subject, by } => registry.lift(&subject, &by, now)?,
+            Change::Erase { user, until } => registry.erase(&user, now, until)?.into(),
             Change::ReplacePolicy(policy) => {
                 registry.replace_policy(policy);
-                true
+                1
             }
             #[cfg(test)]
             Change::Crash => panic!("crashed on purpose"),
         };
+        let news = registry.take_news();
         self.publish();
-        Ok(changed)
+        Ok(Changed { count, ban, news })
+    }
+
+    /// Hands the result on; after a failed write the file is read anew.
+    fn kept<T>(&mut self, result: Result<T, AuthorizationError>) -> Result<T, AuthorizationError> {
+        if let Err(error @ (AuthorizationError::Write(_) | AuthorizationError::Open(_))) = &result {
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                "a change of roles, revocations or bans could not be stored"
+            );
+            self.registry = None;
+        }
+        result
     }
 
     fn publish(&self) {
@@ -151,19 +205,31 @@ impl Supervised for AuthorizationActor {
 }
 
 impl Handler<Change> for AuthorizationActor {
-    type Result = Result<bool, AuthorizationError>;
+    type Result = Result<Changed, AuthorizationError>;
 
     fn handle(&mut self, change: Change, _: &mut Context<Self>) -> Self::Result {
         let changed = self.change(change);
-        if let Err(error @ (AuthorizationError::Write(_) | AuthorizationError::Open(_))) = &changed
-        {
-            tracing::error!(
-                error = error as &dyn std::error::Error,
-                "a change of roles or revocations could not be stored"
-            );
-            self.registry = None;
+        self.kept(changed)
+    }
+}
+
+impl Handler<Merge> for AuthorizationActor {
+    type Result = Result<(), AuthorizationError>;
+
+    fn handle(&mut self, Merge(entries): Merge, _: &mut Context<Self>) -> Self::Result {
+        let merged = self.registry().and_then(|registry| registry.merge(entries));
+        if merged.as_ref().is_ok_and(|taken| !taken.is_empty()) {
+            self.publish();
         }
-        changed
+        self.kept(merged).map(drop)
+    }
+}
+
+impl Handler<Export> for AuthorizationActor {
+    type Result = Result<Vec<(String, String, String)>, AuthorizationError>;
+
+    fn handle(&mut self, _: Export, _: &mut Context<Self>) -> Self::Result {
+        self.registry()?.ledger()
     }
 }
 

@@ -31,6 +31,17 @@ pub enum AuthorizationError {
     /// Too many tokens are revoked one by one.
     #[error("{0} tokens are revoked one by one, the configured most; revoke the user instead")]
     TooManyTokens(usize),
+    /// There are as many bans as there may be.
+    #[error(
+        "{0} bans hold, the configured most (authorization.bans_max); lift some, or ban a network"
+    )]
+    TooManyBans(usize),
+    /// The reason of a ban is too long or unprintable.
+    #[error("reason: must be at most {0} bytes of printable text")]
+    BadReason(usize),
+    /// A ban that would have ended already.
+    #[error("expires_at: must lie ahead")]
+    BanInThePast,
     /// The token id is empty or oversized.
     #[error("jti: must be 1 to {0} bytes of printable text")]
     BadTokenId(usize),
@@ -52,9 +63,14 @@ impl Classify for AuthorizationError {
     fn kind(&self) -> Kind {
         match self {
             Self::Ask(error) => error.kind(),
-            Self::UnknownRole { .. } | Self::BadTokenId(_) => Kind::InvalidInput,
+            Self::UnknownRole { .. }
+            | Self::BadTokenId(_)
+            | Self::BadReason(_)
+            | Self::BanInThePast => Kind::InvalidInput,
             Self::TooManyRoles(_) | Self::LastAdministrator => Kind::Conflict,
-            Self::TooManyUsers(_) | Self::TooManyTokens(_) => Kind::LimitExceeded,
+            Self::TooManyUsers(_) | Self::TooManyTokens(_) | Self::TooManyBans(_) => {
+                Kind::LimitExceeded
+            }
             Self::Write(_) | Self::Open(_) | Self::Spawn(_) => Kind::Unavailable,
         }
     }

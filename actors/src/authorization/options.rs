@@ -15,6 +15,8 @@ pub struct AuthorizationOptions {
     pub users_max: usize,
     /// Most tokens revoked one by one and not yet expired; beyond it, revoke by user.
     pub revoked_tokens_max: usize,
+    /// Most bans that hold at once.
+    pub bans_max: usize,
     /// How often revocations of expired tokens are dropped, in seconds.
     pub purge_period_seconds: u64,
 }
@@ -25,6 +27,7 @@ impl Default for AuthorizationOptions {
             mailbox: 256,
             users_max: 100_000,
             revoked_tokens_max: 100_000,
+            bans_max: 10_000,
             purge_period_seconds: 60,
         }
     }
@@ -37,6 +40,7 @@ impl AuthorizationOptions {
             ("mailbox", self.mailbox as u64, 1..=65_536),
             ("users_max", self.users_max as u64, 1..=1_000_000),
             ("revoked_tokens_max", self.revoked_tokens_max as u64, 1..=10_000_000),
+            ("bans_max", self.bans_max as u64, 1..=1_000_000),
             ("purge_period_seconds", self.purge_period_seconds, 1..=86_400),
         ])
     }

@@ -1,4 +1,4 @@
-//! The rules of changing roles and revocations, and the snapshot that follows each change.
+//! The rules of changing roles, revocations and bans, and the snapshot that follows each change.
 //!
 //! Pure and synchronous; owned by [`super::actor::AuthorizationActor`]. Durable first, visible second.
 //! Refuses roles the policy does not know, more than the bounds, the removal nobody could undo. *Who*
@@ -7,6 +7,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::bans::{Ban, BanSubject, REASON_BYTES_MAX};
+use super::entry::{EXPIRY_GRACE_SECONDS, Entry, RoleEntry};
+use super::erasure::hash_text;
 use super::error::AuthorizationError;
 use super::options::AuthorizationOptions;
 use super::permission::Permission;
@@ -14,19 +17,20 @@ use super::policy::{Combine, Policy};
 use super::snapshot::Snapshot;
 use super::store::{Assignment, Store};
 use crate::ids::{CallerId, ID_BYTES_MAX};
+use crate::node::NodeId;
 
 /// Most stored roles of one user.
 pub const ROLES_PER_USER_MAX: usize = 32;
 /// Longest token id (`jti`) that can be revoked, in bytes.
 pub const TOKEN_ID_BYTES_MAX: usize = ID_BYTES_MAX;
 
-/// How long a revocation outlives its token: verifiers grant a leeway on the expiry.
-const EXPIRY_GRACE_SECONDS: i64 = 3600;
-
 pub(super) struct Registry {
     store: Store,
     snapshot: Snapshot,
     options: AuthorizationOptions,
+    node: NodeId,
+    /// Facts made here since they were last asked for, for other nodes.
+    news: Vec<Entry>,
 }
 
 impl Registry {
@@ -34,11 +38,12 @@ impl Registry {
         path: &Path,
         policy: Arc<Policy>,
         options: AuthorizationOptions,
+        node: NodeId,
     ) -> Result<Self, AuthorizationError> {
-        let store = Store::open(path).map_err(AuthorizationError::open)?;
+        let store = Store::open(path, &node).map_err(AuthorizationError::open)?;
         let mut snapshot = Snapshot::empty(policy);
         store.load_into(&mut snapshot).map_err(AuthorizationError::open)?;
-        Ok(Self { store, snapshot, options })
+        Ok(Self { store, snapshot, options, node, news: Vec::new() })
     }
 
     /// What holds now. Cheap: copies share everything.
@@ -72,15 +77,19 @@ impl Registry {
         if !has_it && stored.map_or(0, <[String]>::len) >= ROLES_PER_USER_MAX {
             return Err(AuthorizationError::TooManyRoles(ROLES_PER_USER_MAX));
         }
-        let assignment = Assignment {
+        if has_it {
+            return Ok(false);
+        }
+        let entry = RoleEntry {
+            user: user.to_string(),
             role: role.to_owned(),
             granted_by: granted_by.to_string(),
             granted_at: now,
+            changed_ms: 0,
+            node: self.node.clone(),
+            removed: false,
         };
-        let added =
-            self.store.assign(user.as_str(), &assignment).map_err(AuthorizationError::write)?;
-        self.refresh_roles(user)?;
-        Ok(added)
+        self.change_role(entry)
     }
 
     /// Removes a stored role; returns whether the user had it. The user stays known.
@@ -93,11 +102,34 @@ impl Registry {
         role: &str,
     ) -> Result<bool, AuthorizationError> {
         self.keeps_an_administrator(user, |own| own == role)?;
-        let had = self.store.remove(user.as_str(), role).map_err(AuthorizationError::write)?;
-        if had {
-            self.refresh_roles(user)?;
-        }
-        Ok(had)
+        let assignments = self.roles_of(user)?.unwrap_or_default();
+        let Some(held) = assignments.into_iter().find(|held| held.role == role) else {
+            return Ok(false);
+        };
+        self.change_role(RoleEntry {
+            user: user.to_string(),
+            role: held.role,
+            granted_by: held.granted_by,
+            granted_at: held.granted_at,
+            changed_ms: 0,
+            node: self.node.clone(),
+            removed: true,
+        })
+    }
+
+    /// Stamps the change later than the last one known: the order of what happened in sequence does not
+    /// depend on the clocks of the nodes where it happened.
+    fn change_role(&mut self, mut entry: RoleEntry) -> Result<bool, AuthorizationError> {
+        let field = Entry::Role(entry.clone()).field();
+        let known = match self.store.held(&field).map_err(AuthorizationError::open)? {
+            Some(Entry::Role(known)) => known.changed_ms,
+            _ => 0,
+        };
+        let erased = self.store.erasures().map_err(AuthorizationError::open)?;
+        let known = known.max(erased.of_user(&entry.user));
+        entry.changed_ms = chrono::Utc::now().timestamp_millis().max(known.saturating_add(1));
+        self.make(Entry::Role(entry))?;
+        Ok(true)
     }
 
     /// Refuses to take roles from the last who administers, where only stored roles count.
@@ -132,14 +164,14 @@ impl Registry {
         until: i64,
     ) -> Result<bool, AuthorizationError> {
         self.keeps_an_administrator(user, |_| true)?;
-        let roles =
-            self.store.erase(user.as_str(), now, until.saturating_add(EXPIRY_GRACE_SECONDS));
-        let roles = roles.map_err(AuthorizationError::write)?;
         let known = self.snapshot.roles.get(user.as_str()).is_some();
-        self.snapshot.roles.remove(user.as_str());
-        self.snapshot.users.remove(user.as_str());
-        self.refresh_erased()?;
-        Ok(roles > 0 || known)
+        self.make(Entry::Erase {
+            name_hash: hash_text(user.as_str()),
+            issued_before: now,
+            erased_ms: chrono::Utc::now().timestamp_millis().max(now.saturating_mul(1000)),
+            until: until.saturating_add(EXPIRY_GRACE_SECONDS),
+        })?;
+        Ok(known)
     }
 
     fn refresh_erased(&mut self) -> Result<(), AuthorizationError> {
@@ -173,9 +205,8 @@ impl Registry {
                 return Err(AuthorizationError::TooManyTokens(self.options.revoked_tokens_max));
             }
         }
-        self.store.revoke_token(jti, expires_at).map_err(AuthorizationError::write)?;
-        let until = self.snapshot.tokens.get(jti).map_or(expires_at, |old| expires_at.max(*old));
-        self.snapshot.tokens.insert(jti, until);
+        let claim = uuid::Uuid::new_v4();
+        self.make(Entry::Token { jti: jti.to_owned(), expires_at, claim })?;
         Ok(!known)
     }
 
@@ -190,23 +221,129 @@ impl Registry {
         if old.is_none() && self.snapshot.users.len() >= self.options.users_max {
             return Err(AuthorizationError::TooManyUsers(self.options.users_max));
         }
-        let stored = self.store.revoke_user(user.as_str(), issued_before);
-        stored.map_err(AuthorizationError::write)?;
-        let before = old.map_or(issued_before, |old| issued_before.max(old));
-        self.snapshot.users.insert(user.as_str(), before);
+        self.make(Entry::User { user: user.to_string(), issued_before })
+    }
+
+    /// Bans a user or a network.
+    pub(super) fn ban(
+        &mut self,
+        subject: BanSubject,
+        reason: String,
+        by: &CallerId,
+        expires_at: Option<i64>,
+        now: i64,
+    ) -> Result<Ban, AuthorizationError> {
+        if reason.len() > REASON_BYTES_MAX || reason.chars().any(char::is_control) {
+            return Err(AuthorizationError::BadReason(REASON_BYTES_MAX));
+        }
+        if expires_at.is_some_and(|end| end <= now) {
+            return Err(AuthorizationError::BanInThePast);
+        }
+        if self.snapshot.bans.all().len() >= self.options.bans_max {
+            self.purge(now)?;
+        }
+        if self.snapshot.bans.all().len() >= self.options.bans_max {
+            return Err(AuthorizationError::TooManyBans(self.options.bans_max));
+        }
+        let id = uuid::Uuid::now_v7();
+        let ban = Ban { id, subject, reason, by: by.to_string(), created_at: now, expires_at };
+        self.make(Entry::Ban(ban.clone()))?;
+        Ok(ban)
+    }
+
+    /// Lifts every ban on exactly this user or network; returns how many held.
+    pub(super) fn lift(
+        &mut self,
+        subject: &BanSubject,
+        by: &CallerId,
+        now: i64,
+    ) -> Result<usize, AuthorizationError> {
+        let bans = self.snapshot.bans.clone();
+        let of_subject = bans.all().iter().filter(|ban| ban.subject == *subject);
+        let mut lifted = 0;
+        for ban in of_subject {
+            let by = by.to_string();
+            let expires_at = ban.expires_at;
+            self.make(Entry::Lift { id: ban.id, by, lifted_at: now, expires_at })?;
+            lifted += usize::from(ban.holds(now));
+        }
+        Ok(lifted)
+    }
+
+    /// A fact of this node: durable, visible, and news for others.
+    fn make(&mut self, entry: Entry) -> Result<(), AuthorizationError> {
+        let taken = self.merge(vec![entry])?;
+        self.news.extend(taken);
         Ok(())
     }
 
-    /// Forgets revocations of tokens that expired; returns how many.
+    /// Facts of other nodes, or of this one: those that outrank what is held become durable and visible.
+    /// Bounds are not looked at: a revocation or ban made elsewhere holds here, however many there are.
+    pub(super) fn merge(&mut self, entries: Vec<Entry>) -> Result<Vec<Entry>, AuthorizationError> {
+        let taken = self.store.take(entries).map_err(AuthorizationError::write)?;
+        if taken.iter().any(|entry| matches!(entry, Entry::Erase { .. })) {
+            return self.reload().map(|()| taken);
+        }
+        let mut bans_changed = false;
+        for entry in &taken {
+            match entry {
+                Entry::Role(entry) => {
+                    let Ok(user) = CallerId::parse(&entry.user) else { continue };
+                    self.refresh_roles(&user)?;
+                }
+                Entry::Token { jti, expires_at, .. } => {
+                    self.snapshot.tokens.insert(jti, *expires_at)
+                }
+                Entry::User { user, issued_before } => {
+                    self.snapshot.users.insert(user, *issued_before);
+                }
+                Entry::Ban(_) | Entry::Lift { .. } => bans_changed = true,
+                Entry::Erase { .. } => {}
+            }
+        }
+        if bans_changed {
+            self.refresh_bans()?;
+        }
+        Ok(taken)
+    }
+
+    /// After an erasure, which may touch anything.
+    fn reload(&mut self) -> Result<(), AuthorizationError> {
+        let mut snapshot = Snapshot::empty(self.snapshot.policy.clone());
+        self.store.load_into(&mut snapshot).map_err(AuthorizationError::open)?;
+        self.snapshot = snapshot;
+        Ok(())
+    }
+
+    /// What was made here since this was last asked.
+    pub(super) fn take_news(&mut self) -> Vec<Entry> {
+        std::mem::take(&mut self.news)
+    }
+
+    /// Every fact: field, rank, body.
+    pub(super) fn ledger(&self) -> Result<Vec<(String, String, String)>, AuthorizationError> {
+        self.store.ledger().map_err(AuthorizationError::open)
+    }
+
+    fn refresh_bans(&mut self) -> Result<(), AuthorizationError> {
+        self.snapshot.bans = Arc::new(self.store.bans().map_err(AuthorizationError::open)?);
+        Ok(())
+    }
+
+    /// Forgets bans and revocations of tokens that expired; returns how many.
     pub(super) fn purge(&mut self, now: i64) -> Result<usize, AuthorizationError> {
         let expired = now.saturating_sub(EXPIRY_GRACE_SECONDS);
         let purged = self.store.purge(expired).map_err(AuthorizationError::write)?;
         purged.iter().for_each(|jti| self.snapshot.tokens.remove(jti));
+        let over = self.snapshot.bans.all().iter().filter(|ban| !ban.holds(expired)).count();
+        if over > 0 {
+            self.refresh_bans()?;
+        }
         let forgotten = self.store.purge_erased(now).map_err(AuthorizationError::write)?;
         if forgotten {
             self.refresh_erased()?;
         }
-        Ok(purged.len() + usize::from(forgotten))
+        Ok(purged.len() + over + usize::from(forgotten))
     }
 
     fn refresh_roles(&mut self, user: &CallerId) -> Result<(), AuthorizationError> {

@@ -1,12 +1,14 @@
-//! What decisions are made from: policy, stored roles and revocations as they were at one moment.
+//! What decisions are made from: policy, stored roles, revocations and bans as they were at one moment.
 //!
 //! Published whole by [`super::actor::AuthorizationActor`]; read without a hop.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
 
+use super::bans::{Ban, BanSet};
 use super::permission::{Permission, Permissions};
 use super::policy::{Combine, Limits, Policy};
 use super::sharded::ShardedMap;
@@ -22,6 +24,8 @@ pub struct Snapshot {
     pub(super) tokens: ShardedMap<i64>,
     /// User → tokens issued at or before this second are void.
     pub(super) users: ShardedMap<i64>,
+    /// Who is refused whatever the token says.
+    pub(super) bans: Arc<BanSet>,
     /// Hash of an erased user's name → tokens issued at or before this second are void.
     pub(super) erased: Arc<HashMap<NameHash, i64>>,
 }
@@ -45,6 +49,7 @@ impl Snapshot {
             roles: ShardedMap::default(),
             tokens: ShardedMap::default(),
             users: ShardedMap::default(),
+            bans: Arc::default(),
             erased: Arc::default(),
         }
     }
@@ -101,6 +106,21 @@ impl Snapshot {
     /// The largest of each limit over these roles.
     pub fn limits(&self, roles: &[String]) -> Limits {
         self.policy.limits(roles)
+    }
+
+    /// The ban on this user that holds now (seconds since the epoch), if any.
+    pub fn ban_of_user(&self, user: &CallerId, now: i64) -> Option<&Arc<Ban>> {
+        self.bans.of_user(user, now)
+    }
+
+    /// The ban on a network of this address that holds now, if any.
+    pub fn ban_of_address(&self, address: IpAddr, now: i64) -> Option<&Arc<Ban>> {
+        self.bans.of_address(address, now)
+    }
+
+    /// Every ban that holds now, oldest first.
+    pub fn bans(&self, now: i64) -> impl Iterator<Item = &Arc<Ban>> {
+        self.bans.all().iter().filter(move |ban| ban.holds(now))
     }
 
     /// Whether this token was revoked, by itself or with all of its user's.

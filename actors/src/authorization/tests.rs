@@ -17,6 +17,10 @@ fn policy(combine: Combine) -> Arc<Policy> {
     Arc::new(Policy { combine, ..POLICY.clone() })
 }
 
+fn node() -> NodeId {
+    NodeId::parse("test").unwrap()
+}
+
 struct Bench {
     dir: TempDir,
     options: AuthorizationOptions,
@@ -29,7 +33,7 @@ impl Bench {
 
     fn open(&self, combine: Combine) -> Registry {
         let path = self.dir.path().join("state.db");
-        Registry::open(&path, policy(combine), self.options.clone()).unwrap()
+        Registry::open(&path, policy(combine), self.options.clone(), node()).unwrap()
     }
 }
 
@@ -181,7 +185,7 @@ fn a_user_has_at_most_32_roles() {
     let dir = TempDir::new().unwrap();
     let options = AuthorizationOptions::default();
     let mut registry =
-        Registry::open(&dir.path().join("state.db"), Arc::new(many), options).unwrap();
+        Registry::open(&dir.path().join("state.db"), Arc::new(many), options, node()).unwrap();
     for n in 0..ROLES_PER_USER_MAX {
         registry.assign(&id("ada"), &format!("role-{n:02}"), &id("root"), 0).unwrap();
     }
@@ -209,7 +213,9 @@ fn where_only_stored_roles_count_the_last_administrator_stays() {
 async fn started(bench: &Bench) -> AuthorizationHandle {
     let path = bench.dir.path().join("state.db");
     let policy = POLICY.clone();
-    AuthorizationHandle::start(&root(), &path, policy, bench.options.clone()).await.unwrap()
+    AuthorizationHandle::start(&root(), &path, policy, bench.options.clone(), node(), None)
+        .await
+        .unwrap()
 }
 
 #[actix::test]

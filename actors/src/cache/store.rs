@@ -214,7 +214,7 @@ impl Space {
         let fill = Box::pin(self.fill(&digest, key.0, compute, &filled));
         let entry = self.cache.entry(key).or_try_insert_with(fill).await;
         let fresh = entry.as_ref().map_or(true, moka::Entry::is_fresh);
-        match (fresh, filled.from_shared()) {
+        match (fresh, filled.is_shared()) {
             (false, _) => self.counters.hit(),
             (true, true) => self.counters.shared_hit(),
             (true, false) => self.counters.miss(),

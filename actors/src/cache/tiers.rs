@@ -21,7 +21,7 @@ impl Filled {
         Self { shared: AtomicBool::new(false), generation: AtomicU64::new(generation) }
     }
 
-    pub(super) fn from_shared(&self) -> bool {
+    pub(super) fn is_shared(&self) -> bool {
         self.shared.load(Ordering::Relaxed)
     }
 

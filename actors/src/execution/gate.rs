@@ -66,7 +66,7 @@ enum Entry {
 }
 
 /// A place. Given back when dropped.
-pub(super) struct Ticket {
+pub(crate) struct Ticket {
     gate: Arc<Gate>,
     owner: CallerId,
     since: Instant,

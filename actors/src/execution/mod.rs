@@ -19,18 +19,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
+use ultimate_mcp_sandbox::Link;
 use ultimate_mcp_sandbox::probe::CellCapabilities;
 use ultimate_mcp_sandbox::spec::{RunReport, RunSpec};
 
 use self::actor::{ExecutionActor, Run, Shared};
 use self::gate::{Bounds, Gate};
 use self::links::Links;
+
 use self::stats::Counters;
 use crate::deadline::Deadline;
 use crate::ids::CallerId;
 use crate::supervision::{ChildRef, ChildSpec, Supervisor};
 
 pub use self::error::ExecutionError;
+pub(crate) use self::gate::Ticket;
 pub use self::options::ExecutionOptions;
 pub use self::stats::ExecutionStats;
 
@@ -93,6 +96,20 @@ impl ExecutionHandle {
         let run = Run { spec, owner: owner.clone(), deadline, caller_left };
         let patience = Deadline::after(deadline.remaining() + ASK_GRACE);
         self.child.ask(run, patience).await?
+    }
+
+    /// A place, for work in a sandbox that stays: it counts as a run while it is held.
+    pub(crate) async fn place(
+        &self,
+        owner: &CallerId,
+        deadline: Deadline,
+    ) -> Result<Ticket, ExecutionError> {
+        self.shared.gate.enter(owner, deadline).await
+    }
+
+    /// A living launcher, to open a sandbox in.
+    pub(crate) async fn link(&self, deadline: Deadline) -> Result<Link, ExecutionError> {
+        self.shared.links.alive(deadline).await
     }
 
     /// What the launcher found out about this host, the last time one was started.

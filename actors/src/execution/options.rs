@@ -37,6 +37,9 @@ pub struct ExecutionOptions {
     pub uid_base: u32,
     /// Sandboxes kept prepared, about half a megabyte each. 0 = prepare on demand, 3 to 15 ms later.
     pub spares: u16,
+    /// Sandboxes that stay, which the launcher must have room for beside the runs; `[sandboxes]` says.
+    #[serde(skip)]
+    pub sandboxes_max: usize,
     /// The launcher, when it is not the server's own binary: tests start another.
     #[serde(skip)]
     pub launcher: Option<(PathBuf, Vec<String>)>,
@@ -53,6 +56,7 @@ impl Default for ExecutionOptions {
             tools_dir: PathBuf::new(),
             uid_base: UID_BASE_DEFAULT,
             spares: SPARES_DEFAULT,
+            sandboxes_max: 0,
             launcher: None,
         }
     }
@@ -107,7 +111,7 @@ impl ExecutionOptions {
             tools_dir,
             uid_base: self.uid_base,
             // Runs of an actor that crashed may still be ending while new ones begin.
-            runs_max: u16::try_from(2 * self.places()).unwrap_or(u16::MAX),
+            runs_max: u16::try_from(2 * self.places() + self.sandboxes_max).unwrap_or(u16::MAX),
             spares: self.spares,
             without_cgroups: false,
         }

@@ -186,8 +186,13 @@ impl IdempotencyHandle {
         let lease = deadline.remaining().saturating_add(LEASE_SLACK);
         let (store, answer_bytes_max) = (self.store.clone(), self.answer_bytes_max);
         // Made before the key is on its way: a caller who leaves meanwhile leaves no key behind.
-        let mut guard = Claim { store, attempt: Some(attempt.clone()), claim, answer_bytes_max };
+        let begun = Attempt { harmless: true, ..attempt.clone() };
+        let mut guard = Claim { store, attempt: Some(begun), claim, answer_bytes_max };
+        let harmless = attempt.harmless;
         let said = self.store.begin(attempt, claim, lease, deadline).await;
+        if let Some(attempt) = &mut guard.attempt {
+            attempt.harmless = harmless;
+        }
         if !matches!(said, Ok(Standing::Fresh)) {
             let attempt = guard.attempt.take();
             if let (Err(_), Some(attempt)) = (&said, attempt) {

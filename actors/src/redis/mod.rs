@@ -6,7 +6,8 @@
 //! the caller says that it may be repeated.
 //!
 //! Commands of one thread share one multiplexed connection: no checkout, no hop to another thread. A
-//! pool that pings at checkout would double the round trips.
+//! pool that pings at checkout would double the round trips. Futures of commands live on the heap: they are
+//! large, and one allocation costs nothing beside a round trip.
 
 mod connect;
 mod error;
@@ -102,7 +103,8 @@ impl RedisClient {
         repeatable: bool,
         command: &Cmd,
     ) -> Result<T, RedisError> {
-        let value = self.inner.guarded(deadline, repeatable, || self.inner.once(command)).await?;
+        let value =
+            Box::pin(self.inner.guarded(deadline, repeatable, || self.inner.once(command))).await?;
         from_redis_value(value).map_err(|error| RedisError::Reply(error.into()))
     }
 
@@ -122,7 +124,7 @@ impl RedisClient {
             let answer = (*link).clone().pipeline(pipeline).await;
             self.inner.judged(slot, &link, answer)
         };
-        self.inner.guarded(deadline, repeatable, once).await
+        Box::pin(self.inner.guarded(deadline, repeatable, once)).await
     }
 
     /// Runs a script, which is atomic; all keys must be in one slot.
@@ -147,7 +149,7 @@ impl RedisClient {
                 other => other,
             }
         };
-        let value = self.inner.guarded(deadline, repeatable, once).await?;
+        let value = Box::pin(self.inner.guarded(deadline, repeatable, once)).await?;
         from_redis_value(value).map_err(|error| RedisError::Reply(error.into()))
     }
 
@@ -165,7 +167,7 @@ impl RedisClient {
             let link = self.inner.connector.link(answer_max).await;
             link.map_err(RedisError::connecting)
         };
-        let link = self.inner.guarded(deadline, true, connect).await?;
+        let link = Box::pin(self.inner.guarded(deadline, true, connect)).await?;
         Ok(Dedicated { link })
     }
 

@@ -48,6 +48,7 @@ impl Census {
         Ok(Place { census: self.clone(), owner: owner.clone() })
     }
 
+    #[cfg(test)]
     pub(super) fn total(&self) -> usize {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner).total
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::fault::{Classify, Kind};
+use crate::redis::RedisError;
 use crate::supervision::{AskError, SpawnError};
 
 /// Why a session operation failed.
@@ -20,6 +21,12 @@ pub enum SessionsError {
     /// There are as many sessions as there may be.
     #[error("the server holds {0} sessions, the most it may; try again later")]
     TooMany(usize),
+    /// Redis cannot be asked, and the session is not known here.
+    #[error("the store of sessions cannot be reached; your session is not lost, try again")]
+    Away(#[source] Arc<RedisError>),
+    /// A session of another version of the program.
+    #[error("the session cannot be read")]
+    Unreadable(#[source] Arc<serde_json::Error>),
     /// What the client says about itself is too long.
     #[error("{field}: at most {bytes_max} bytes of JSON")]
     TooLong {
@@ -34,9 +41,22 @@ impl Classify for SessionsError {
     fn kind(&self) -> Kind {
         match self {
             Self::Ask(error) => error.kind(),
-            Self::Spawn(_) => Kind::Unavailable,
+            Self::Spawn(_) | Self::Away(_) => Kind::Unavailable,
+            Self::Unreadable(_) => Kind::Internal,
             Self::TooManyOfOwner(_) | Self::TooMany(_) => Kind::LimitExceeded,
             Self::TooLong { .. } => Kind::InvalidInput,
         }
+    }
+}
+
+impl From<RedisError> for SessionsError {
+    fn from(error: RedisError) -> Self {
+        Self::Away(Arc::new(error))
+    }
+}
+
+impl SessionsError {
+    pub(super) fn read(error: serde_json::Error) -> Self {
+        Self::Unreadable(Arc::new(error))
     }
 }

@@ -1,26 +1,28 @@
 //! Legacy sessions: what the 2025 revisions of MCP keep between `initialize` and `DELETE`.
 //!
-//! In memory, spread over supervised shards by a hash of the id. Called by the face's MCP stage. Refuses
-//! more sessions than the caps; to all but its owner a session does not exist.
+//! In memory, or in Redis when the nodes share one. Called by the face's MCP stage. Refuses more
+//! sessions than the caps; to all but its owner a session does not exist.
 
 mod actor;
 mod census;
+mod embedded;
 mod error;
 mod options;
+mod shared;
 mod table;
 #[cfg(test)]
 mod tests;
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use self::actor::{Get, Insert, Remove, SessionShard};
-use self::census::Census;
+use self::embedded::EmbeddedSessions;
+use self::shared::RedisSessions;
 use crate::deadline::Deadline;
 use crate::ids::{CallerId, SessionId};
-use crate::supervision::{ChildRef, ChildSpec, Supervisor};
+use crate::redis::RedisClient;
+use crate::supervision::Supervisor;
 
 pub use self::error::SessionsError;
 pub use self::options::SessionsOptions;
@@ -44,40 +46,62 @@ pub struct NewSession {
     pub client_info: Value,
 }
 
+/// Where sessions are kept.
+trait SessionStore {
+    /// Adds one, within the caps.
+    async fn insert(&self, session: Arc<Session>, deadline: Deadline) -> Result<(), SessionsError>;
+
+    /// The owner's session, kept alive by being asked for.
+    async fn get(
+        &self,
+        id: &SessionId,
+        owner: &CallerId,
+        deadline: Deadline,
+    ) -> Result<Option<Arc<Session>>, SessionsError>;
+
+    /// Ends the owner's session; returns whether there was one.
+    async fn remove(
+        &self,
+        id: &SessionId,
+        owner: &CallerId,
+        deadline: Deadline,
+    ) -> Result<bool, SessionsError>;
+}
+
 /// The way to the sessions. Cheap to clone.
 #[derive(Clone)]
 pub struct SessionsHandle {
-    shards: Arc<[ChildRef<SessionShard>]>,
-    hasher: RandomState,
-    census: Arc<Census>,
+    kept: Kept,
+}
+
+#[derive(Clone)]
+enum Kept {
+    Here(EmbeddedSessions),
+    InRedis(Arc<RedisSessions>),
 }
 
 impl SessionsHandle {
-    /// Starts the shards as `sessions-0`, `sessions-1`, … below `supervisor`.
+    /// Keeps sessions in Redis when there is one; else starts shards as `sessions-0`, `sessions-1`, …
+    /// below `supervisor`.
     ///
     /// # Errors
     /// When a shard cannot be started.
     pub async fn start(
         supervisor: &Supervisor,
         options: SessionsOptions,
+        redis: Option<RedisClient>,
     ) -> Result<Self, SessionsError> {
-        let census = Arc::new(Census::new(options.per_owner_max, options.total_max));
-        let mut shards = Vec::with_capacity(options.shards);
-        for index in 0..options.shards.clamp(1, 64) {
-            let own = options.clone();
-            let spec = ChildSpec::new(format!("sessions-{index}"), options.mailbox, move || {
-                SessionShard::new(own.clone())
-            });
-            let shard = supervisor.spawn(spec).await;
-            shards.push(shard.map_err(|error| SessionsError::Spawn(Arc::new(error)))?);
-        }
-        Ok(Self { shards: shards.into(), hasher: RandomState::new(), census })
+        let kept = match redis {
+            Some(redis) => Kept::InRedis(Arc::new(RedisSessions::new(redis, options))),
+            None => Kept::Here(EmbeddedSessions::start(supervisor, options).await?),
+        };
+        Ok(Self { kept })
     }
 
     /// Begins a session under a fresh random id (UUIDv4: 122 random bits, RFC 9562 §5.4).
     ///
     /// # Errors
-    /// Caps reached, client's fields too long, shard not available.
+    /// Caps reached, client's fields too long, shard or Redis not available.
     pub async fn create(
         &self,
         new: NewSession,
@@ -86,7 +110,6 @@ impl SessionsHandle {
         bounded("protocolVersion", new.protocol_version.len(), PROTOCOL_VERSION_BYTES_MAX)?;
         bounded("capabilities", new.client_capabilities.to_string().len(), CLIENT_BYTES_MAX)?;
         bounded("clientInfo", new.client_info.to_string().len(), CLIENT_BYTES_MAX)?;
-        let place = self.census.take(&new.owner)?;
         let id = SessionId::parse(&uuid::Uuid::new_v4().to_string());
         let session = Arc::new(Session {
             id: id.expect("a UUID is 36 printable bytes"),
@@ -96,47 +119,43 @@ impl SessionsHandle {
             client_info: new.client_info,
             created_at: chrono::Utc::now().timestamp(),
         });
-        let insert = Insert { session: session.clone(), place };
-        self.shard(&session.id).ask(insert, deadline).await?;
+        match &self.kept {
+            Kept::Here(store) => store.insert(session.clone(), deadline).await?,
+            Kept::InRedis(store) => store.insert(session.clone(), deadline).await?,
+        }
         Ok(session)
     }
 
     /// The caller's session, if there is one of this id; using it keeps it alive.
     ///
     /// # Errors
-    /// Shard not available.
+    /// Shard not available; Redis not available and the session not known here.
     pub async fn get(
         &self,
         id: &SessionId,
         owner: &CallerId,
         deadline: Deadline,
     ) -> Result<Option<Arc<Session>>, SessionsError> {
-        let get = Get { id: id.clone(), owner: owner.clone() };
-        Ok(self.shard(id).ask(get, deadline).await?)
+        match &self.kept {
+            Kept::Here(store) => store.get(id, owner, deadline).await,
+            Kept::InRedis(store) => store.get(id, owner, deadline).await,
+        }
     }
 
     /// Ends the caller's session; returns whether there was one.
     ///
     /// # Errors
-    /// Shard not available.
+    /// Shard or Redis not available.
     pub async fn remove(
         &self,
         id: &SessionId,
         owner: &CallerId,
         deadline: Deadline,
     ) -> Result<bool, SessionsError> {
-        let remove = Remove { id: id.clone(), owner: owner.clone() };
-        Ok(self.shard(id).ask(remove, deadline).await?)
-    }
-
-    /// How many sessions there are; those that ended and were not swept yet count.
-    pub fn total(&self) -> usize {
-        self.census.total()
-    }
-
-    fn shard(&self, id: &SessionId) -> &ChildRef<SessionShard> {
-        let index = self.hasher.hash_one(id) as usize % self.shards.len();
-        &self.shards[index]
+        match &self.kept {
+            Kept::Here(store) => store.remove(id, owner, deadline).await,
+            Kept::InRedis(store) => store.remove(id, owner, deadline).await,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -12,7 +12,7 @@ use super::census::Place;
 use crate::ids::{CallerId, SessionId};
 
 /// A session of the 2025 revisions.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Session {
     /// What the client sends in `Mcp-Session-Id`.
     pub id: SessionId,

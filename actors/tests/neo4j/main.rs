@@ -2,3 +2,4 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 
 mod client;
+mod tls;

@@ -4,6 +4,7 @@
 //! (`openat2` beneath the directory, no symlinks, no mounts), only regular files are read, each step
 //! is bounded, and names are escaped before anybody prints them. Nothing is ever unpacked.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,7 +21,7 @@ const ENTRIES_MAX: usize = 2_000;
 /// Notes kept about what was not collected.
 const NOTES_MAX: usize = 20;
 
-const BENEATH: ResolveFlags = ResolveFlags::BENEATH
+pub(super) const BENEATH: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_SYMLINKS)
     .union(ResolveFlags::NO_MAGICLINKS)
     .union(ResolveFlags::NO_XDEV);
@@ -45,27 +46,47 @@ impl Default for ArtifactLimits {
     }
 }
 
+/// Files collected before, by name: inode, time of change (which no program can set) and size.
+pub(super) type Known = HashMap<String, (u64, i64, u64, i64)>;
+
+/// Collects what is new or changed since the last time; the program may be at work meanwhile.
+pub(super) async fn collect_new(
+    work: OwnedFd,
+    limits: ArtifactLimits,
+    known: &mut Known,
+) -> Result<(Vec<Artifact>, Vec<String>), CellError> {
+    let mut walk = Walk::new(limits);
+    walk.known = std::mem::take(known);
+    let walk = walk_out(work, walk).await?;
+    *known = walk.seen;
+    Ok((walk.found, walk.notes))
+}
+
 /// Collects from the working directory; empty without another thread when `out/` is empty.
 pub(super) async fn collect(
     work: OwnedFd,
     limits: ArtifactLimits,
 ) -> Result<(Vec<Artifact>, Vec<String>), CellError> {
-    let mut walk = Walk { limits, entries: 0, bytes: 0, found: Vec::new(), notes: Vec::new() };
+    let walk = walk_out(work, Walk::new(limits)).await?;
+    Ok((walk.found, walk.notes))
+}
+
+async fn walk_out(work: OwnedFd, mut walk: Walk) -> Result<Walk, CellError> {
     match open_dir(&work, "out") {
         // The usual case costs two system calls; only then reading files is worth a thread.
-        Ok(out) if is_empty(&out) => Ok((walk.found, walk.notes)),
+        Ok(out) if is_empty(&out) => Ok(walk),
         Ok(out) => {
             let walked = tokio::task::spawn_blocking(move || {
                 walk.directory(&out, "", 0);
                 walk.found.sort_by(|a, b| a.name.cmp(&b.name));
-                (walk.found, walk.notes)
+                walk
             });
             walked.await.map_err(|error| CellError::Io(std::io::Error::other(error)))
         }
-        Err(Errno::NOENT) => Ok((walk.found, walk.notes)),
+        Err(Errno::NOENT) => Ok(walk),
         Err(errno) => {
             walk.note("out", &format!("cannot be opened as a directory ({errno})"));
-            Ok((walk.found, walk.notes))
+            Ok(walk)
         }
     }
 }
@@ -86,9 +107,17 @@ struct Walk {
     bytes: u64,
     found: Vec<Artifact>,
     notes: Vec<String>,
+    known: Known,
+    seen: Known,
 }
 
 impl Walk {
+    fn new(limits: ArtifactLimits) -> Self {
+        let (found, notes) = (Vec::new(), Vec::new());
+        let (known, seen) = (Known::new(), Known::new());
+        Self { limits, entries: 0, bytes: 0, found, notes, known, seen }
+    }
+
     fn note(&mut self, name: &str, why: &str) {
         if self.notes.len() < NOTES_MAX {
             self.notes.push(format!("{name}: {why}"));
@@ -141,6 +170,11 @@ impl Walk {
             return Err("not a plain file".to_owned());
         }
         let size = u64::try_from(stat.st_size).unwrap_or(u64::MAX);
+        let mark = (stat.st_ino, stat.st_ctime, stat.st_ctime_nsec, stat.st_size);
+        self.seen.insert(name.to_owned(), mark);
+        if self.known.get(name) == Some(&mark) {
+            return Ok(());
+        }
         let limits = self.limits;
         if self.found.len() >= limits.files {
             return Err(format!("more than {} files", limits.files));
@@ -162,7 +196,7 @@ impl Walk {
 
 /// Control characters, backslashes and bidirectional overrides become `\u{…}`, bytes that are not
 /// UTF-8 become `\x…`: a name is printed in logs and terminals, and different names stay different.
-fn escape(name: &[u8]) -> String {
+pub(super) fn escape(name: &[u8]) -> String {
     let risky = |c: char| {
         let turns = ['\u{200e}', '\u{200f}'].contains(&c)
             || ('\u{202a}'..='\u{202e}').contains(&c)
@@ -186,7 +220,7 @@ fn escape(name: &[u8]) -> String {
     out
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble)]);
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()

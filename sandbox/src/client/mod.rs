@@ -4,8 +4,12 @@
 //! when this one is closed. Refuses runs that are described wrongly before the launcher sees them.
 
 pub mod artifacts;
+pub mod files;
+mod judge;
 mod output;
+mod session;
 pub(crate) mod start;
+mod talk;
 
 use std::collections::HashMap;
 use std::io;
@@ -18,14 +22,15 @@ use std::time::Duration;
 use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::output::{OutputSink, Stream};
+pub use self::session::{STEP_GRACE, Session, Step, StepFiles, WriteError};
 use crate::error::CellError;
 use crate::options::LauncherOptions;
 use crate::probe::{CellCapabilities, READY_TIMEOUT, parse_ready};
 use crate::spec::{RunReport, RunSpec, Status};
-use crate::wire::message::{Event, Exit, KillCause, Outcome, Refusal, Request};
+use crate::wire::message::{Event, Outcome, Refusal, Request, Usage};
 use crate::wire::{memfd, runfile, socket};
 
 /// How long a launcher may take to leave after its socket closed, before it is killed.
@@ -64,6 +69,16 @@ struct Shared {
 struct Waiting {
     started: Option<oneshot::Sender<Result<Started, CellError>>>,
     finished: oneshot::Sender<Outcome>,
+    /// Of a sandbox that stays: the accounts of its steps.
+    steps: mpsc::Sender<(u32, Usage)>,
+}
+
+/// The other ends of [`Waiting`], for whoever asked for the run.
+struct InHand {
+    guard: Guard,
+    started: oneshot::Receiver<Result<Started, CellError>>,
+    finished: oneshot::Receiver<Outcome>,
+    steps: mpsc::Receiver<(u32, Usage)>,
 }
 
 /// The descriptors of a run that has started.
@@ -71,6 +86,8 @@ struct Started {
     stdout: OwnedFd,
     stderr: OwnedFd,
     work: OwnedFd,
+    /// Of a sandbox that stays: where requests are written, where replies are read.
+    talk: Option<(OwnedFd, OwnedFd)>,
 }
 
 /// What a caller may add to a run.
@@ -156,23 +173,7 @@ impl Link {
     /// # Errors
     /// See [`CellError`].
     pub async fn run(&self, spec: RunSpec, options: RunOptions) -> Result<RunReport, CellError> {
-        runfile::check(&spec).map_err(CellError::InvalidSpec)?;
-        if let Some(message) = self.shared.capabilities.refusal(self.shared.allow_degraded) {
-            return Err(CellError::IsolationUnavailable(message));
-        }
-        let description = runfile::write(&spec)?;
-        let stdin = match spec.stdin.is_empty() {
-            true => None,
-            false => Some(memfd::read_only(memfd::sealed(&[&spec.stdin])?)?),
-        };
-        let (guard, started, finished) = self.shared.register()?;
-        let fds: Vec<BorrowedFd<'_>> = [Some(description.as_fd()), stdin.as_ref().map(AsFd::as_fd)]
-            .into_iter()
-            .flatten()
-            .collect();
-        self.shared.send(&Request::Run { id: guard.id }.encode(), &fds).await?;
-        drop((description, stdin));
-        let started = started.await.map_err(|_| CellError::LauncherLost)??;
+        let (InHand { guard, finished, .. }, started) = self.begin(&spec, false).await?;
         let limit = spec.limits.output_bytes;
         let (captured, outcome) = output::capture(
             [started.stdout, started.stderr],
@@ -202,45 +203,30 @@ impl Link {
             message: None,
             isolation,
         };
-        judge(&mut report, &outcome);
+        judge::judge(&mut report, &outcome);
         Ok(report)
     }
-}
 
-/// The status, from what the supervisor saw alone.
-fn judge(report: &mut RunReport, outcome: &Outcome) {
-    match outcome.exit {
-        Exit::Code(code) => report.return_code = Some(code),
-        Exit::Signal(signal) => report.signal = Some(signal),
-        Exit::Setup { .. } | Exit::Unknown => {}
-    }
-    let output_limit = report.stdout_truncated || report.stderr_truncated;
-    report.status = match (outcome.exit, outcome.killed) {
-        (Exit::Setup { stage, errno }, _) => {
-            let error = io::Error::from_raw_os_error(errno);
-            let doing = crate::inside::Stage::describe(stage);
-            report.message = Some(format!("the sandbox failed while {doing}: {error}"));
-            let exec = stage == crate::inside::Stage::Exec as u8;
-            let absent = exec && matches!(errno, libc::ENOENT | libc::EACCES | libc::ENOEXEC);
-            if absent { Status::Unsupported } else { Status::SandboxError }
+    /// Asks the launcher to begin and waits until the program runs.
+    async fn begin(&self, spec: &RunSpec, steps: bool) -> Result<(InHand, Started), CellError> {
+        runfile::check(spec, steps).map_err(CellError::InvalidSpec)?;
+        if let Some(message) = self.shared.capabilities.refusal(self.shared.allow_degraded) {
+            return Err(CellError::IsolationUnavailable(message));
         }
-        (_, KillCause::Wall | KillCause::Cpu) => Status::Timeout,
-        (_, KillCause::Memory) => Status::Oom,
-        _ if output_limit => Status::OutputLimit,
-        (_, KillCause::Asked) => Status::Killed,
-        (Exit::Code(0), _) => Status::Ok,
-        _ if outcome.oom_kills > 0 => Status::Oom,
-        (Exit::Code(_), _) if !outcome.compiled => Status::CompileError,
-        (Exit::Code(_), _) => Status::Error,
-        (Exit::Signal(libc::SIGXCPU), _) => Status::Timeout,
-        (Exit::Signal(_) | Exit::Unknown, _) => Status::Killed,
-    };
-    if outcome.killed == KillCause::Wall {
-        report.message = Some("the wall clock limit was reached".to_owned());
-    } else if outcome.killed == KillCause::Cpu {
-        report.message = Some("the processor time limit was reached".to_owned());
-    } else if outcome.pids_hits > 0 {
-        report.message = Some(format!("the process limit refused {} forks", outcome.pids_hits));
+        let description = runfile::write(spec, steps)?;
+        let stdin = match spec.stdin.is_empty() {
+            true => None,
+            false => Some(memfd::read_only(memfd::sealed(&[&spec.stdin])?)?),
+        };
+        let mut in_hand = self.shared.register()?;
+        let fds: Vec<BorrowedFd<'_>> = [Some(description.as_fd()), stdin.as_ref().map(AsFd::as_fd)]
+            .into_iter()
+            .flatten()
+            .collect();
+        self.shared.send(&Request::Run { id: in_hand.guard.id }.encode(), &fds).await?;
+        drop((description, stdin));
+        let started = (&mut in_hand.started).await.map_err(|_| CellError::LauncherLost)??;
+        Ok((in_hand, started))
     }
 }
 
@@ -306,24 +292,21 @@ impl Shared {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    #[allow(clippy::type_complexity, reason = "one use, named by its destructuring")]
-    fn register(
-        self: &Arc<Self>,
-    ) -> Result<
-        (Guard, oneshot::Receiver<Result<Started, CellError>>, oneshot::Receiver<Outcome>),
-        CellError,
-    > {
+    fn register(self: &Arc<Self>) -> Result<InHand, CellError> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (started, on_started) = oneshot::channel();
         let (finished, on_finished) = oneshot::channel();
+        // One step at a time: its account is taken before the next begins.
+        let (steps, on_steps) = mpsc::channel(1);
         let mut runs = self.runs();
         // Checked under the lock: a closing link empties the table once, afterwards nobody enters.
         if self.closed.load(Ordering::Acquire) {
             return Err(CellError::LauncherLost);
         }
-        runs.insert(id, Waiting { started: Some(started), finished });
+        runs.insert(id, Waiting { started: Some(started), finished, steps });
         drop(runs);
-        Ok((Guard { shared: Arc::clone(self), id, armed: true }, on_started, on_finished))
+        let guard = Guard { shared: Arc::clone(self), id, armed: true };
+        Ok(InHand { guard, started: on_started, finished: on_finished, steps: on_steps })
     }
 
     async fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), CellError> {
@@ -332,10 +315,15 @@ impl Shared {
         sent.map_err(|_| CellError::LauncherLost)
     }
 
-    /// Asks the launcher to kill a run. Needs no waiting in practice: the socket holds hundreds of
-    /// such messages. When it is full after all, a task delivers it.
+    /// Asks the launcher to kill a run.
     fn kill(self: &Arc<Self>, id: u64) {
-        let bytes = Request::Kill { id }.encode();
+        self.tell(&Request::Kill { id });
+    }
+
+    /// Tells the launcher something small. Needs no waiting in practice: the socket holds hundreds of
+    /// such messages. When it is full after all, a task delivers it.
+    fn tell(self: &Arc<Self>, request: &Request) {
+        let bytes = request.encode();
         if socket::send(self.socket.get_ref(), &bytes, &[]) != Err(Errno::AGAIN) {
             return;
         }
@@ -355,16 +343,17 @@ impl Shared {
                     runs.remove(&id);
                     return;
                 };
+                let talk = fds.next().zip(fds.next());
                 let waiting = runs.get_mut(&id).and_then(|run| run.started.take());
                 if let Some(waiting) = waiting {
-                    let _ = waiting.send(Ok(Started { stdout, stderr, work }));
+                    let _ = waiting.send(Ok(Started { stdout, stderr, work, talk }));
                 }
             }
             Event::Finished { id, outcome } => {
                 let Some(mut run) = runs.remove(&id) else { return };
                 if let Some(started) = run.started.take() {
                     // It ended before its payload began.
-                    let _ = started.send(Err(never_started(&outcome)));
+                    let _ = started.send(Err(judge::never_started(&outcome)));
                 }
                 let _ = run.finished.send(outcome);
             }
@@ -379,6 +368,11 @@ impl Shared {
                     let _ = started.send(Err(error));
                 }
             }
+            Event::StepEnded { id, step, usage } => {
+                if let Some(run) = runs.get(&id) {
+                    let _ = run.steps.try_send((step, usage));
+                }
+            }
             Event::Ready { .. } => {}
         }
     }
@@ -390,17 +384,6 @@ impl Shared {
         runs.clear();
         drop(runs);
         self.closing.send_replace(true);
-    }
-}
-
-fn never_started(outcome: &Outcome) -> CellError {
-    match outcome.exit {
-        Exit::Setup { stage, errno } => {
-            let error = io::Error::from_raw_os_error(errno);
-            let doing = crate::inside::Stage::describe(stage);
-            CellError::IsolationUnavailable(format!("the sandbox failed while {doing}: {error}"))
-        }
-        _ => CellError::IsolationUnavailable("the sandbox ended while it was prepared".to_owned()),
     }
 }
 

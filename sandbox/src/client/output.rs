@@ -18,6 +18,10 @@ use crate::wire::message::Outcome;
 /// Read at once; the size of a pipe (pipe(7)).
 const CHUNK_BYTES: usize = 64 * 1024;
 
+/// Read of a pipe that others may go on filling, at the end of a step: what it can hold at most
+/// (/proc/sys/fs/pipe-max-size, 1 MiB unless the host says otherwise).
+const PIPE_BYTES_MAX: usize = 1024 * 1024;
+
 /// Which of the two pipes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
@@ -47,53 +51,87 @@ pub(super) async fn capture(
 ) -> Result<([Captured; 2], Outcome), CellError> {
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let [out, err] = pipes;
-    let mut out = Pipe::new(out, Stream::Stdout, limit, sink.clone())?;
-    let mut err = Pipe::new(err, Stream::Stderr, limit, sink)?;
+    let mut out = Pipe::new(out, Stream::Stdout, limit, sink.clone(), PastLimit::Leave)?;
+    let mut err = Pipe::new(err, Stream::Stderr, limit, sink, PastLimit::Leave)?;
     let mut finished = finished;
     let mut stopped = false;
     let outcome = loop {
         tokio::select! {
             biased;
             outcome = &mut finished => break outcome.map_err(|_| CellError::LauncherLost)?,
-            result = out.read_some(), if !out.done => result?,
-            result = err.read_some(), if !err.done => result?,
+            result = out.read_some(), if !out.done() => result?,
+            result = err.read_some(), if !err.done() => result?,
         }
         if (out.captured.truncated || err.captured.truncated) && !stopped {
             stopped = true;
             stop();
         }
     };
-    out.drain()?;
-    err.drain()?;
+    out.drain(usize::MAX)?;
+    err.drain(usize::MAX)?;
     Ok(([out.captured, err.captured], outcome))
 }
 
-struct Pipe {
+/// What becomes of bytes beyond the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PastLimit {
+    /// They stay in the pipe: its writers are about to die.
+    Leave,
+    /// They are read and dropped: its writers shall go on.
+    Drop,
+}
+
+/// One pipe, read up to a limit.
+pub(super) struct Pipe {
     fd: AsyncFd<OwnedFd>,
     stream: Stream,
     limit: usize,
     sink: Option<OutputSink>,
     chunk: Vec<u8>,
     captured: Captured,
-    /// Nothing more is to be read: its end came, or its cap.
-    done: bool,
+    past_limit: PastLimit,
+    /// Its end came.
+    ended: bool,
 }
 
 impl Pipe {
-    fn new(
+    pub(super) fn new(
         fd: OwnedFd,
         stream: Stream,
         limit: usize,
         sink: Option<OutputSink>,
+        past_limit: PastLimit,
     ) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&fd, true)?;
         let fd = super::watched(fd, Interest::READABLE)?;
         let (chunk, captured) = (vec![0; CHUNK_BYTES], Captured::default());
-        Ok(Self { fd, stream, limit, sink, chunk, captured, done: false })
+        Ok(Self { fd, stream, limit, sink, chunk, captured, past_limit, ended: false })
+    }
+
+    /// Nothing more is to be read.
+    pub(super) fn done(&self) -> bool {
+        self.ended || (self.captured.truncated && self.past_limit == PastLimit::Leave)
+    }
+
+    /// More came than is kept.
+    pub(super) fn truncated(&self) -> bool {
+        self.captured.truncated
+    }
+
+    /// Begins anew with another limit.
+    pub(super) fn begin(&mut self, limit: u64) {
+        self.captured = Captured::default();
+        self.limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    }
+
+    /// What was captured since [`Self::begin`], with what is in the pipe now.
+    pub(super) fn finish(&mut self) -> io::Result<Captured> {
+        self.drain(PIPE_BYTES_MAX)?;
+        Ok(std::mem::take(&mut self.captured))
     }
 
     /// Waits for the next bytes and takes them. Safe to drop at any time: what was not taken stays.
-    async fn read_some(&mut self) -> io::Result<()> {
+    pub(super) async fn read_some(&mut self) -> io::Result<()> {
         let chunk = &mut self.chunk[..];
         let read = |fd: &OwnedFd| Ok(rustix::io::read(fd, &mut *chunk)?);
         let len = self.fd.async_io(Interest::READABLE, read).await?;
@@ -101,11 +139,15 @@ impl Pipe {
         Ok(())
     }
 
-    /// Takes what is there without waiting.
-    fn drain(&mut self) -> io::Result<()> {
-        while !self.done {
+    /// Takes what is there without waiting, about `most` bytes.
+    fn drain(&mut self, most: usize) -> io::Result<()> {
+        let mut taken = 0;
+        while !self.done() && taken < most {
             match rustix::io::read(self.fd.get_ref(), &mut self.chunk[..]) {
-                Ok(len) => self.take(len),
+                Ok(len) => {
+                    taken += len;
+                    self.take(len);
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Ok(()),
                 Err(errno) => return Err(errno.into()),
@@ -121,7 +163,7 @@ impl Pipe {
             sink(self.stream, kept);
         }
         self.captured.bytes.extend_from_slice(kept);
-        self.captured.truncated = len > room;
-        self.done = len == 0 || self.captured.truncated;
+        self.captured.truncated |= len > room;
+        self.ended = len == 0;
     }
 }

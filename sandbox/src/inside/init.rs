@@ -101,7 +101,8 @@ fn await_order(seed: &Seed) -> Result<Order, Failure> {
     let mut next = || fds.next().ok_or((Stage::Process, Errno::BADF));
     let (runfile, stdin, stdout, stderr) = (File::from(next()?), next()?, next()?, next()?);
     let head = runfile::read(&runfile).map_err(|_| (Stage::Process, Errno::INVAL))?;
-    Ok(Order { head, runfile, stdin, stdout, stderr })
+    let steps = if head.steps { Some((next()?, next()?)) } else { None };
+    Ok(Order { head, runfile, stdin, stdout, stderr, steps })
 }
 
 fn start_and_reap(
@@ -129,9 +130,15 @@ fn start_and_reap(
         sys::exit_now(127)
     })
     .at(Stage::Fork)?;
-    socket::send(&seed.control, &Report::Ready.encode(), &[work.as_fd()]).at(Stage::Fork)?;
+    let interpreter = match order.steps {
+        Some(_) => Some(handle_of(main).at(Stage::Fork)?),
+        None => None,
+    };
+    let given: Vec<_> = [Some(&work), interpreter.as_ref()].into_iter().flatten().collect();
+    let given: Vec<_> = given.into_iter().map(AsFd::as_fd).collect();
+    socket::send(&seed.control, &Report::Ready.encode(), &given).at(Stage::Fork)?;
     // By name, before everything is closed by number: nothing may be closed twice.
-    drop((work, order, failure_out, compiled_out));
+    drop((work, interpreter, order, failure_out, compiled_out));
     step_back(seed, &failure_in, compiled_in.as_ref()).at(Stage::Privileges)?;
     let exit = reap_until(main);
     let failure = read_failure(&failure_in);
@@ -141,6 +148,12 @@ fn start_and_reap(
         Some((stage, errno)) => Report::Failed { stage, errno },
         None => Report::Exited { exit, compiled },
     })
+}
+
+/// A handle by which the launcher can signal a child of ours, whatever becomes of its number.
+fn handle_of(child: i32) -> Result<OwnedFd, Errno> {
+    let pid = rustix::process::Pid::from_raw(child).ok_or(Errno::SRCH)?;
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
 }
 
 /// A pipe out of the way of the numbers that the payload's own descriptors get.

@@ -118,6 +118,8 @@ pub(crate) struct Order {
     pub(crate) stdin: OwnedFd,
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
+    /// Of a sandbox that stays: where requests are read, where replies are written.
+    pub(crate) steps: Option<(OwnedFd, OwnedFd)>,
 }
 
 /// What is the same for all runs of a launcher.

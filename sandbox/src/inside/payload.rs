@@ -28,6 +28,8 @@ const ENVIRONMENT: &[(&str, &str)] = &[
 
 /// Descriptor on which a program says that its source compiled.
 const COMPILE_FD: i32 = 3;
+/// Descriptors on which the driver of a sandbox that stays reads requests and writes replies.
+const STEP_FDS: [i32; 2] = [3, 4];
 /// Open files per process: enough for a server with workers, too few to exhaust the host's table.
 const OPEN_FILES: u64 = 1024;
 const LOCKED_BYTES: u64 = 64 * 1024;
@@ -66,10 +68,14 @@ pub(super) fn become_payload(
     Err((Stage::Exec, sys::exec(&program, &argv, &env)))
 }
 
-/// Exactly 0, 1, 2 and, when asked for, the compile signal; `failures` closes itself at exec.
+/// Exactly 0, 1, 2 and, when asked for, the compile signal or the two pipes of steps; `failures` closes itself at exec.
 fn descriptors(order: &Order, failures: &OwnedFd, compiled: Option<&OwnedFd>) -> Result<(), Errno> {
     let high =
         [&order.stdin, &order.stdout, &order.stderr].map(|fd| fcntl_dupfd_cloexec(fd, ABOVE));
+    let talk = order
+        .steps
+        .as_ref()
+        .map(|(asked, answer)| [asked, answer].map(|fd| fcntl_dupfd_cloexec(fd, ABOVE)));
     let [stdin, stdout, stderr] = high;
     for (fd, number) in [(stdin?, 0), (stdout?, 1), (stderr?, 2)] {
         sys::place_fd(fd.as_fd(), number)?;
@@ -79,6 +85,10 @@ fn descriptors(order: &Order, failures: &OwnedFd, compiled: Option<&OwnedFd>) ->
     if let Some(compiled) = compiled {
         sys::place_fd(fcntl_dupfd_cloexec(compiled, ABOVE)?.as_fd(), COMPILE_FD)?;
         keep.push(COMPILE_FD);
+    }
+    for (fd, number) in talk.into_iter().flatten().zip(STEP_FDS) {
+        sys::place_fd(fd?.as_fd(), number)?;
+        keep.push(number);
     }
     keep.push(std::os::fd::AsRawFd::as_raw_fd(failures));
     sys::close_all_but(&mut keep)

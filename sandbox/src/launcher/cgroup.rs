@@ -134,6 +134,23 @@ impl Cgroups {
         Ok(())
     }
 
+    /// Changes a run's processor share.
+    pub(crate) fn share(&self, group: &RunGroup, cpu_milli: u32) -> Result<(), Errno> {
+        let quota_us = quota_us(cpu_milli);
+        for (tree, dir) in self.trees.iter().zip(&group.dirs) {
+            for used in &tree.uses {
+                match used {
+                    Use::V1Cpu => write_file(dir, "cpu.cfs_quota_us", &quota_us.to_string())?,
+                    Use::V2 { cpu: true, .. } => {
+                        write_file(dir, "cpu.max", &format!("{quota_us} {CPU_PERIOD_US}"))?;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The v2 directory to be born into, when there is one.
     pub(crate) fn birthplace<'a>(&self, group: &'a RunGroup) -> Option<BorrowedFd<'a>> {
         let v2 = |tree: &Tree| tree.uses.iter().any(|u| matches!(u, Use::V2 { .. }));
@@ -377,7 +394,7 @@ fn remove_patiently(top: &OwnedFd, name: &str) {
 fn apply_limits(dir: &OwnedFd, uses: &[Use], limits: &Limits, spare: u32) -> Result<(), Errno> {
     let pids = (limits.pids + spare).to_string();
     let memory = limits.memory_bytes.to_string();
-    let quota_us = (u64::from(limits.cpu_milli) * CPU_PERIOD_US / 1000).max(1000);
+    let quota_us = quota_us(limits.cpu_milli);
     for used in uses {
         match used {
             Use::V1Memory => {
@@ -409,6 +426,11 @@ fn apply_limits(dir: &OwnedFd, uses: &[Use], limits: &Limits, spare: u32) -> Res
         }
     }
     Ok(())
+}
+
+/// Microseconds of processor time per period; the kernel takes no less than a millisecond.
+fn quota_us(cpu_milli: u32) -> u64 {
+    (u64::from(cpu_milli) * CPU_PERIOD_US / 1000).max(1000)
 }
 
 /// Kernels without swap accounting, or older ones, lack some files.

@@ -9,6 +9,7 @@
 mod cgroup;
 mod mounts;
 mod run;
+mod steps;
 mod template;
 mod trial;
 mod watch;
@@ -228,6 +229,13 @@ impl Launcher {
                     }
                 }
                 Ok(Request::Kill { id }) => self.kill(id, KillCause::Asked),
+                Ok(
+                    request @ (Request::StepBegin { .. }
+                    | Request::StepEnd { .. }
+                    | Request::Interrupt { .. }),
+                ) => {
+                    self.step(&request)?;
+                }
                 Ok(Request::Hello { .. }) => {
                     return Err(LauncherError::Protocol("it greeted twice".to_owned()));
                 }
@@ -259,7 +267,7 @@ impl Launcher {
         if in_hand >= usize::from(self.options.runs_max) {
             return Err((Refusal::Busy, "every slot is taken".to_owned()));
         }
-        let demand = Demand { id, limits: head.limits, runfile, stdin };
+        let demand = Demand { id, limits: head.limits, runfile, stdin, steps: head.steps };
         let run = self.order(demand).map_err(isolation)?;
         self.serial += 1;
         let first = TOKEN_RUNS + 2 * self.serial;
@@ -323,6 +331,33 @@ impl Launcher {
         }
     }
 
+    /// What the server says of a sandbox that stays. One that is gone already has been told of.
+    fn step(&mut self, request: &Request) -> Result<(), LauncherError> {
+        let Some(ground) = &self.ground else { return Ok(()) };
+        let id = match *request {
+            Request::StepBegin { id, .. }
+            | Request::StepEnd { id, .. }
+            | Request::Interrupt { id } => id,
+            Request::Hello { .. } | Request::Run { .. } | Request::Kill { .. } => return Ok(()),
+        };
+        let Some(run) = self.runs.values_mut().find(|run| run.id == id && !run.told) else {
+            return Ok(());
+        };
+        match *request {
+            Request::StepBegin { step, wall_ns, grace_ns, .. } => {
+                let (wall, grace) = (Duration::from_nanos(wall_ns), Duration::from_nanos(grace_ns));
+                run.begin_step(step, wall, grace, ground);
+            }
+            Request::StepEnd { step, rest_milli, .. } => {
+                if let Some(usage) = run.end_step(step, rest_milli, ground) {
+                    return self.post(Event::StepEnded { id, step, usage }, Vec::new());
+                }
+            }
+            _ => run.interrupt_step(),
+        }
+        Ok(())
+    }
+
     fn hear_run(&mut self, token: u64) -> Result<(), LauncherError> {
         let (serial, is_process) = ((token - TOKEN_RUNS) / 2, token % 2 == 1);
         if is_process {
@@ -333,9 +368,10 @@ impl Launcher {
         };
         let id = run.id;
         match run.hear() {
-            Some(Progress::Started(work)) => {
+            Some(Progress::Started(given)) => {
                 let Some((stdout, stderr)) = run.outputs.take() else { return Ok(()) };
-                self.post(Event::Started { id }, vec![stdout, stderr, work])
+                let fds = [stdout, stderr].into_iter().chain(given).collect();
+                self.post(Event::Started { id }, fds)
             }
             // Only init itself is left, and it is leaving: no need to wait for that, unless its end
             // is what tells the processor time.

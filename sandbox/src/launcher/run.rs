@@ -13,11 +13,12 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::cgroup::{Cgroups, RunGroup};
+use super::steps::Steps;
 use super::watch;
 use crate::inside::{Common, Identity, PAYLOAD_ID, Report, Seed, Stage, init};
 use crate::spec::Limits;
 use crate::sys;
-use crate::wire::message::{Exit, KillCause, Outcome};
+use crate::wire::message::{Exit, KillCause, Outcome, Usage};
 use crate::wire::socket;
 
 /// A preparation that takes longer than this has failed. Measured: 2–15 ms, ten times that under load.
@@ -49,6 +50,8 @@ pub(crate) struct Demand {
     pub(crate) limits: Limits,
     pub(crate) runfile: File,
     pub(crate) stdin: OwnedFd,
+    /// It stays, driven by requests.
+    pub(crate) steps: bool,
 }
 
 /// A run between its order and the end of its last process.
@@ -61,6 +64,8 @@ pub(crate) struct Run {
     pub(crate) told: bool,
     /// Read ends, until they are handed to the server.
     pub(crate) outputs: Option<(OwnedFd, OwnedFd)>,
+    /// What it has when it stays.
+    pub(crate) steps: Option<Steps>,
     pid: i32,
     group: RunGroup,
     limits: Limits,
@@ -78,8 +83,8 @@ pub(crate) struct Run {
 
 /// What init's message means to the loop.
 pub(crate) enum Progress {
-    /// The payload runs; here is its working directory.
-    Started(OwnedFd),
+    /// The payload runs; here is its working directory, and the server's ends of a sandbox that stays.
+    Started(Vec<OwnedFd>),
     /// The payload and all its processes are dead.
     Over,
 }
@@ -141,11 +146,12 @@ impl Prepared {
     /// Turns the sandbox into a run: limits first, then the order.
     pub(crate) fn order(self, demand: Demand, ground: &Ground) -> Result<Run, (Self, String)> {
         match self.send_order(&demand, ground) {
-            Ok((stdout, stderr)) => Ok(Run {
+            Ok(Ends { stdout, stderr, steps }) => Ok(Run {
                 id: demand.id,
                 slot: self.slot,
                 told: false,
                 outputs: Some((stdout, stderr)),
+                steps,
                 pid: self.pid,
                 cpu_before_ns: ground.cgroups.cpu_ns(&self.group).unwrap_or(0),
                 pidfd: self.pidfd,
@@ -165,29 +171,56 @@ impl Prepared {
         }
     }
 
-    fn send_order(&self, demand: &Demand, ground: &Ground) -> Result<(OwnedFd, OwnedFd), String> {
+    fn send_order(&self, demand: &Demand, ground: &Ground) -> Result<Ends, String> {
         let say = |what: &str, errno: Errno| format!("{what}: {errno}");
         ground.cgroups.limit(&self.group, &demand.limits, 1).map_err(|e| say("limits", e))?;
         let (stdout, stdout_in) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| say("pipe", e))?;
         let (stderr, stderr_in) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| say("pipe", e))?;
-        let fds =
-            [demand.runfile.as_fd(), demand.stdin.as_fd(), stdout_in.as_fd(), stderr_in.as_fd()];
+        let mut fds = vec![
+            demand.runfile.as_fd(),
+            demand.stdin.as_fd(),
+            stdout_in.as_fd(),
+            stderr_in.as_fd(),
+        ];
+        let talk = match demand.steps {
+            true => {
+                let asking = pipe_with(PipeFlags::CLOEXEC).map_err(|e| say("pipe", e))?;
+                Some((asking, pipe_with(PipeFlags::CLOEXEC).map_err(|e| say("pipe", e))?))
+            }
+            false => None,
+        };
+        if let Some(((asked, _), (_, answer))) = &talk {
+            fds.extend([asked.as_fd(), answer.as_fd()]);
+        }
         socket::send(&self.control, b"order", &fds).map_err(|e| say("ordering the run", e))?;
-        Ok((stdout, stderr))
+        let steps = talk.map(|((_, requests), (replies, _))| Steps::new(requests, replies));
+        Ok(Ends { stdout, stderr, steps })
     }
+}
+
+/// The launcher's ends of a run's pipes.
+struct Ends {
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+    steps: Option<Steps>,
 }
 
 impl Run {
     /// Takes init's next message, if there is one.
     pub(crate) fn hear(&mut self) -> Option<Progress> {
         let mut buffer = [0u8; 64];
-        let (len, mut fds) = socket::receive(&self.control, &mut buffer).ok().flatten()?;
+        let (len, fds) = socket::receive(&self.control, &mut buffer).ok().flatten()?;
         let now = Instant::now();
         match Report::decode(&buffer[..len]) {
             Ok(Report::Ready) => {
                 self.started = Some(now);
                 self.next_look = Some(now + self.first_look());
-                return fds.pop().map(Progress::Started);
+                let mut fds = fds.into_iter();
+                let mut given = vec![fds.next()?];
+                if let Some(steps) = &mut self.steps {
+                    given.extend(steps.began(fds.next()));
+                }
+                return Some(Progress::Started(given));
             }
             Ok(Report::Exited { exit, compiled }) => (self.exit, self.compiled) = (exit, compiled),
             Ok(Report::Failed { stage, errno }) => self.exit = Exit::Setup { stage, errno },
@@ -224,7 +257,8 @@ impl Run {
             Some(started) => started + self.limits.wall,
             None => self.ordered + SETUP_TIMEOUT,
         };
-        Some(self.next_look.map_or(deadline, |look| look.min(deadline)))
+        let step = self.steps.as_ref().and_then(Steps::due);
+        [self.next_look, step].into_iter().flatten().chain([deadline]).min()
     }
 
     /// Enforces the deadlines that have come.
@@ -241,7 +275,12 @@ impl Run {
             Some(started) if now >= started + self.limits.wall => {
                 self.kill(KillCause::Wall, &ground.cgroups);
             }
-            Some(_) => self.look(now, ground),
+            Some(_) => {
+                self.enforce_step(now, ground);
+                if self.next_look.is_some_and(|look| now >= look) {
+                    self.look(now, ground);
+                }
+            }
         }
     }
 
@@ -264,6 +303,29 @@ impl Run {
             pause = pause.min(watch::INTERVAL);
         }
         self.next_look = Some(now + pause);
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Changes how much of the processors the whole tree may use.
+    pub(super) fn share(&self, cpu_milli: u32, ground: &Ground) {
+        // It fails when the group is gone, and then so is the tree.
+        let _ = ground.cgroups.share(&self.group, cpu_milli);
+    }
+
+    /// What a sandbox has used so far.
+    pub(super) fn usage(&self, interrupted: bool, ground: &Ground) -> Usage {
+        let account = ground.cgroups.account(&self.group);
+        let watched = (self.watched.memory_bytes > 0).then_some(self.watched.memory_bytes);
+        Usage {
+            interrupted,
+            cpu_ns: self.cpu_used(ground).unwrap_or(self.watched.cpu_ns),
+            memory_peak: account.memory_peak.or(watched).unwrap_or(u64::MAX),
+            oom_kills: account.oom_kills,
+            pids_hits: account.pids_hits,
+        }
     }
 
     fn cpu_used(&self, ground: &Ground) -> Option<u64> {

@@ -153,10 +153,10 @@ impl Trial {
         let ground = self.ground.as_ref().ok_or("there is no root to run in")?;
         let program = HARMLESS.iter().find(|path| Path::new("/cell").join(&path[1..]).exists());
         let spec = trial_spec(program.unwrap_or(&HARMLESS[0]));
-        let runfile = File::from(runfile::write(&spec).map_err(|error| error.to_string())?);
+        let runfile = File::from(runfile::write(&spec, false).map_err(|error| error.to_string())?);
         let stdin = null.try_clone().map_err(|error| error.to_string())?;
         let sandbox = Prepared::new(0, 0, self.identities.of(0), ground)?;
-        let demand = Demand { id: 0, limits: spec.limits, runfile, stdin };
+        let demand = Demand { id: 0, limits: spec.limits, runfile, stdin, steps: false };
         let mut run = sandbox.order(demand, ground).map_err(|(sandbox, message)| {
             sandbox.abandon(&ground.cgroups);
             message

@@ -7,10 +7,14 @@ const MAGIC: u16 = 0x4355; // "UC"
 const HELLO: u8 = 1;
 const RUN: u8 = 2;
 const KILL: u8 = 3;
+const STEP_BEGIN: u8 = 4;
+const STEP_END: u8 = 5;
+const INTERRUPT: u8 = 6;
 const READY: u8 = 65;
 const STARTED: u8 = 66;
 const FINISHED: u8 = 67;
 const REFUSED: u8 = 68;
+const STEP_ENDED: u8 = 69;
 
 /// Server → launcher.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +25,13 @@ pub(crate) enum Request {
     Run { id: u64 },
     /// End the run now.
     Kill { id: u64 },
+    /// A step of a sandbox begins: its full processor share until the step ends, an interrupt when
+    /// `wall_ns` have passed, a kill when `grace_ns` more have.
+    StepBegin { id: u64, step: u32, wall_ns: u64, grace_ns: u64 },
+    /// The step has ended; between steps only `rest_milli` of a processor is left.
+    StepEnd { id: u64, step: u32, rest_milli: u32 },
+    /// Interrupt the step in hand now, as if its time were up.
+    Interrupt { id: u64 },
 }
 
 /// Launcher → server.
@@ -28,12 +39,27 @@ pub(crate) enum Request {
 pub(crate) enum Event {
     /// Answer to `Hello`: capabilities as JSON.
     Ready { capabilities: Vec<u8> },
-    /// The payload runs. Descriptors: stdout, stderr (read ends), the working directory.
+    /// The payload runs. Descriptors: stdout, stderr (read ends), the working directory; for a sandbox
+    /// that stays also where requests are written and where replies are read.
     Started { id: u64 },
     /// The whole tree is dead.
     Finished { id: u64, outcome: Outcome },
     /// Nothing was run.
     Refused { id: u64, refusal: Refusal, message: String },
+    /// The account of a step, after `StepEnd`.
+    StepEnded { id: u64, step: u32, usage: Usage },
+}
+
+/// What the control groups say of a sandbox at the end of a step; totals of its whole life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// The launcher interrupted the step.
+    pub(crate) interrupted: bool,
+    pub(crate) cpu_ns: u64,
+    /// `u64::MAX` when the host cannot tell.
+    pub(crate) memory_peak: u64,
+    pub(crate) oom_kills: u32,
+    pub(crate) pids_hits: u32,
 }
 
 /// Why nothing was run.
@@ -68,6 +94,8 @@ pub(crate) enum KillCause {
     Cpu = 2,
     Memory = 3,
     Asked = 4,
+    /// A step went on after its interrupt.
+    Step = 5,
 }
 
 /// What the supervisor saw of a finished run.
@@ -122,6 +150,21 @@ impl Request {
                 out.u64(*id);
                 out.finish()
             }
+            Self::StepBegin { id, step, wall_ns, grace_ns } => {
+                let mut out = start(STEP_BEGIN);
+                out.u64(*id).u32(*step).u64(*wall_ns).u64(*grace_ns);
+                out.finish()
+            }
+            Self::StepEnd { id, step, rest_milli } => {
+                let mut out = start(STEP_END);
+                out.u64(*id).u32(*step).u32(*rest_milli);
+                out.finish()
+            }
+            Self::Interrupt { id } => {
+                let mut out = start(INTERRUPT);
+                out.u64(*id);
+                out.finish()
+            }
         }
     }
 
@@ -131,6 +174,16 @@ impl Request {
             HELLO => Self::Hello { options: input.bytes()?.to_vec() },
             RUN => Self::Run { id: input.u64()? },
             KILL => Self::Kill { id: input.u64()? },
+            STEP_BEGIN => Self::StepBegin {
+                id: input.u64()?,
+                step: input.u32()?,
+                wall_ns: input.u64()?,
+                grace_ns: input.u64()?,
+            },
+            STEP_END => {
+                Self::StepEnd { id: input.u64()?, step: input.u32()?, rest_milli: input.u32()? }
+            }
+            INTERRUPT => Self::Interrupt { id: input.u64()? },
             _ => return Err(Malformed("its kind is unknown")),
         };
         input.end()?;
@@ -162,6 +215,12 @@ impl Event {
                 out.u64(*id).u8(*refusal as u8).bytes(message.as_bytes());
                 out.finish()
             }
+            Self::StepEnded { id, step, usage } => {
+                let mut out = start(STEP_ENDED);
+                out.u64(*id).u32(*step);
+                usage.encode(&mut out);
+                out.finish()
+            }
         }
     }
 
@@ -181,6 +240,11 @@ impl Event {
                 };
                 Self::Refused { id, refusal, message: input.text()? }
             }
+            STEP_ENDED => Self::StepEnded {
+                id: input.u64()?,
+                step: input.u32()?,
+                usage: Usage::decode(&mut input)?,
+            },
             _ => return Err(Malformed("its kind is unknown")),
         };
         input.end()?;
@@ -217,6 +281,7 @@ impl Outcome {
             2 => KillCause::Cpu,
             3 => KillCause::Memory,
             4 => KillCause::Asked,
+            5 => KillCause::Step,
             _ => return Err(Malformed("its cause is unknown")),
         };
         Ok(Self {
@@ -228,6 +293,23 @@ impl Outcome {
             cpu_ns: input.u64()?,
             memory_peak: input.u64()?,
             duration_ns: input.u64()?,
+        })
+    }
+}
+
+impl Usage {
+    fn encode(&self, out: &mut Encoder) {
+        out.u8(u8::from(self.interrupted)).u64(self.cpu_ns).u64(self.memory_peak);
+        out.u32(self.oom_kills).u32(self.pids_hits);
+    }
+
+    fn decode(input: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            interrupted: input.bool()?,
+            cpu_ns: input.u64()?,
+            memory_peak: input.u64()?,
+            oom_kills: input.u32()?,
+            pids_hits: input.u32()?,
         })
     }
 }
@@ -251,6 +333,7 @@ mod tests {
             Just(KillCause::Cpu),
             Just(KillCause::Memory),
             Just(KillCause::Asked),
+            Just(KillCause::Step),
         ];
         (exit, killed, any::<(bool, u32, u32, u64, u64, u64)>()).prop_map(|(exit, killed, rest)| {
             let (compiled, oom_kills, pids_hits, cpu_ns, memory_peak, duration_ns) = rest;
@@ -291,11 +374,33 @@ mod tests {
             id in any::<u64>(), outcome in outcome(), text in "\\PC{0,40}",
             blob in proptest::collection::vec(any::<u8>(), 0..64),
         ) {
-            for request in [Request::Hello { options: blob.clone() }, Request::Run { id }, Request::Kill { id }] {
+            let (step, rest_milli) = (outcome.oom_kills, outcome.pids_hits);
+            let (wall_ns, grace_ns) = (outcome.cpu_ns, outcome.duration_ns);
+            for request in [
+                Request::Hello { options: blob.clone() },
+                Request::Run { id },
+                Request::Kill { id },
+                Request::StepBegin { id, step, wall_ns, grace_ns },
+                Request::StepEnd { id, step, rest_milli },
+                Request::Interrupt { id },
+            ] {
                 prop_assert_eq!(Request::decode(&request.encode()), Ok(request));
             }
             let refused = Event::Refused { id, refusal: Refusal::Invalid, message: text };
-            for event in [Event::Ready { capabilities: blob }, Event::Started { id }, Event::Finished { id, outcome }, refused] {
+            let usage = Usage {
+                interrupted: outcome.compiled,
+                cpu_ns: outcome.cpu_ns,
+                memory_peak: outcome.memory_peak,
+                oom_kills: outcome.oom_kills,
+                pids_hits: outcome.pids_hits,
+            };
+            for event in [
+                Event::Ready { capabilities: blob },
+                Event::Started { id },
+                Event::Finished { id, outcome },
+                refused,
+                Event::StepEnded { id, step, usage },
+            ] {
                 prop_assert_eq!(Event::decode(&event.encode()), Ok(event));
             }
         }

@@ -19,6 +19,9 @@ pub(crate) const FILES_MAX: usize = 1024;
 const PATH_BYTES_MAX: usize = 1024;
 /// Smallest memory limit in which an interpreter starts at all.
 const MEMORY_BYTES_MIN: u64 = 4 * 1024 * 1024;
+/// Longest life of a run, and of a sandbox that stays.
+const RUN_MAX: Duration = Duration::from_secs(3600);
+const STAY_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Where a file's bytes lie in the memory file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,13 +38,15 @@ pub(crate) struct RunHead {
     pub(crate) env: Vec<(String, String)>,
     pub(crate) profile: Profile,
     pub(crate) compile_signal: bool,
+    /// The program stays and is driven by requests on descriptor 3; it replies on descriptor 4.
+    pub(crate) steps: bool,
     pub(crate) limits: Limits,
     pub(crate) files: Vec<FileRef>,
 }
 
 /// What is wrong with a run's description, for the one who described it.
-pub(crate) fn check(spec: &RunSpec) -> Result<(), String> {
-    let head = head_of(spec);
+pub(crate) fn check(spec: &RunSpec, steps: bool) -> Result<(), String> {
+    let head = head_of(spec, steps);
     head.check()?;
     let total: u64 = head.files.iter().map(|file| file.len).sum();
     if total > spec.limits.disk_bytes {
@@ -54,8 +59,8 @@ pub(crate) fn check(spec: &RunSpec) -> Result<(), String> {
 }
 
 /// Writes the run into a sealed memory file.
-pub(crate) fn write(spec: &RunSpec) -> std::io::Result<OwnedFd> {
-    let head = head_of(spec).encode();
+pub(crate) fn write(spec: &RunSpec, steps: bool) -> std::io::Result<OwnedFd> {
+    let head = head_of(spec, steps).encode();
     let len = u32::try_from(head.len()).unwrap_or(u32::MAX).to_le_bytes();
     let mut parts: Vec<&[u8]> = vec![&len, &head];
     parts.extend(spec.files.iter().map(|file| file.content.as_slice()));
@@ -78,7 +83,7 @@ pub(crate) fn read(file: &File) -> Result<RunHead, Malformed> {
     Ok(head)
 }
 
-fn head_of(spec: &RunSpec) -> RunHead {
+fn head_of(spec: &RunSpec, steps: bool) -> RunHead {
     let file = |file: &crate::spec::InputFile| FileRef {
         path: file.path.clone(),
         offset: 0,
@@ -89,6 +94,7 @@ fn head_of(spec: &RunSpec) -> RunHead {
         env: spec.env.clone(),
         profile: spec.profile,
         compile_signal: spec.compile_signal,
+        steps,
         limits: spec.limits,
         files: spec.files.iter().map(file).collect(),
     }
@@ -111,7 +117,7 @@ impl RunHead {
             Profile::Shell => 2,
             Profile::Native => 3,
         });
-        out.u8(u8::from(self.compile_signal));
+        out.u8(u8::from(self.compile_signal)).u8(u8::from(self.steps));
         let limits = &self.limits;
         out.u64(nanos(limits.wall)).u64(nanos(limits.cpu)).u64(limits.memory_bytes);
         out.u32(limits.pids).u64(limits.output_bytes).u64(limits.disk_bytes).u32(limits.cpu_milli);
@@ -139,7 +145,7 @@ impl RunHead {
             3 => Profile::Native,
             _ => return Err(Malformed("its profile is unknown")),
         };
-        let compile_signal = input.bool()?;
+        let (compile_signal, steps) = (input.bool()?, input.bool()?);
         let limits = Limits {
             wall: Duration::from_nanos(input.u64()?),
             cpu: Duration::from_nanos(input.u64()?),
@@ -159,7 +165,7 @@ impl RunHead {
             return Err(Malformed("its memory file is too short"));
         }
         input.end()?;
-        Ok(Self { argv, env, profile, compile_signal, limits, files })
+        Ok(Self { argv, env, profile, compile_signal, steps, limits, files })
     }
 
     /// The rules of a run, with the mending in each message.
@@ -196,15 +202,18 @@ impl RunHead {
                 HEAD_BYTES_MAX / 2
             ));
         }
-        check_limits(&self.limits)
+        if self.steps && self.compile_signal {
+            return Err("a sandbox that stays has no compile signal".to_owned());
+        }
+        check_limits(&self.limits, if self.steps { STAY_MAX } else { RUN_MAX })
     }
 }
 
-fn check_limits(limits: &Limits) -> Result<(), String> {
-    let hour = Duration::from_secs(3600);
+fn check_limits(limits: &Limits, longest: Duration) -> Result<(), String> {
     for (name, span) in [("wall", limits.wall), ("cpu", limits.cpu)] {
-        if span.is_zero() || span > hour {
-            return Err(format!("limits.{name} must be more than 0 and at most one hour"));
+        if span.is_zero() || span > longest {
+            let most = longest.as_secs() / 3600;
+            return Err(format!("limits.{name} must be more than 0 and at most {most} h"));
         }
     }
     if limits.memory_bytes < MEMORY_BYTES_MIN {
@@ -223,7 +232,7 @@ fn check_limits(limits: &Limits) -> Result<(), String> {
 }
 
 /// A path beneath the working directory: relative, plain components only.
-fn check_path(path: &str) -> Result<(), String> {
+pub(crate) fn check_path(path: &str) -> Result<(), String> {
     let plain = |part: &str| !part.is_empty() && part != "." && part != ".." && part.len() <= 255;
     if path.len() > PATH_BYTES_MAX || path.contains('\0') || !path.split('/').all(plain) {
         return Err(format!(
@@ -276,7 +285,7 @@ mod tests {
     #[test]
     fn a_run_crosses_unchanged_and_its_files_are_where_the_head_says() {
         let spec = spec();
-        let file = File::from(write(&spec).unwrap());
+        let file = File::from(write(&spec, false).unwrap());
         let head = read(&file).unwrap();
         assert_eq!(head.argv, spec.argv);
         assert_eq!(head.env, spec.env);
@@ -296,7 +305,7 @@ mod tests {
         for path in ["", "/etc/passwd", "..", "a/../b", "./a", "a//b", "a/", "x\0y"] {
             let mut bad = spec();
             bad.files[0].path = path.into();
-            assert!(check(&bad).is_err(), "{path:?} was accepted");
+            assert!(check(&bad, false).is_err(), "{path:?} was accepted");
         }
     }
 
@@ -321,7 +330,7 @@ mod tests {
 
         #[test]
         fn reading_survives_one_damaged_byte(at in 0usize..200, with in any::<u8>()) {
-            let mut head = head_of(&spec()).encode();
+            let mut head = head_of(&spec(), true).encode();
             let at = at % head.len();
             head[at] = with;
             let _ = RunHead::decode(&head, 4, 1000);

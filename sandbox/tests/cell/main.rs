@@ -10,4 +10,5 @@ mod happy;
 mod harness;
 mod lifecycle;
 mod limits;
+mod sessions;
 mod unprivileged;

@@ -11,6 +11,7 @@ use ultimate_mcp_sandbox::spec::RunReport;
 
 use crate::host::{self, Host};
 use crate::program::Program;
+use crate::stepped;
 
 /// Runs at once: enough to be neighbours, few enough for the times to mean something.
 const AT_ONCE: usize = 4;
@@ -19,19 +20,33 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Shown of a failed program's output.
 const SHOWN_BYTES: usize = 2000;
 
+/// How a program is carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// As a run of its own.
+    Run,
+    /// As a step of a sandbox that stays.
+    Step,
+}
+
 /// Runs every program and answers the failures, each with its output.
-pub async fn all(link: &Link, host: &Arc<Host>, programs: Vec<Program>) -> Vec<String> {
+pub async fn all(link: &Link, host: &Arc<Host>, programs: Vec<Program>, way: Way) -> Vec<String> {
     let slots = Arc::new(Semaphore::new(AT_ONCE));
     let mut runs = JoinSet::new();
     for (number, program) in programs.iter().enumerate() {
-        if program.skipped() {
+        if program.skipped() || (way == Way::Step && !stepped::fits(program)) {
             continue;
         }
         let pair = program.line("pair").map(|name| {
             programs.iter().find(|p| p.name == name).expect("the partner exists").clone()
         });
-        let job =
-            Job { link: link.clone(), host: Arc::clone(host), program: program.clone(), number };
+        let job = Job {
+            link: link.clone(),
+            host: Arc::clone(host),
+            program: program.clone(),
+            number,
+            way,
+        };
         let slots = Arc::clone(&slots);
         runs.spawn(async move {
             let _slot = slots.acquire_owned().await.expect("never closed");
@@ -55,6 +70,7 @@ struct Job {
     host: Arc<Host>,
     program: Program,
     number: usize,
+    way: Way,
 }
 
 impl Job {
@@ -68,10 +84,17 @@ impl Job {
 
     async fn judge(&self, turn: usize) -> Option<String> {
         let program = &self.program;
-        let survivor = format!("ump{:x}-{}{turn}", std::process::id() & 0xffff, self.number);
+        // Both ways may be at work at once in this process; a process name has 15 bytes.
+        let way = if self.way == Way::Run { "ump" } else { "ums" };
+        let survivor = format!("{way}{:x}-{}{turn}", std::process::id() & 0xffff, self.number);
         let canary = self.host.canary(&survivor, program);
         let start = Instant::now();
-        let run = self.link.run(program.spec(&canary), RunOptions::default());
+        let run = async {
+            match self.way {
+                Way::Run => self.link.run(program.spec(&canary), RunOptions::default()).await,
+                Way::Step => stepped::run(&self.link, program, &canary).await,
+            }
+        };
         let report = match tokio::time::timeout(PATIENCE, run).await {
             Err(_) => return Some(format!("{}: no report after {PATIENCE:?}", program.name)),
             Ok(Err(error)) => return Some(format!("{}: not carried out: {error}", program.name)),

@@ -9,6 +9,8 @@ mod host;
 mod judge;
 mod nobody;
 mod program;
+mod stepped;
+mod steps;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use ultimate_mcp_sandbox::spec::{InputFile, Language, Limits};
 use ultimate_mcp_sandbox::{LauncherOptions, Link};
 
 use self::host::Host;
+use self::judge::Way;
 use self::program::Program;
 
 fn options(degraded: bool) -> LauncherOptions {
@@ -75,14 +78,14 @@ async fn soon(condition: impl Fn() -> bool) -> bool {
 }
 
 /// Runs the whole table and looks at the host afterwards; answers everything that is wrong.
-async fn table(degraded: bool) -> Vec<String> {
+async fn table(degraded: bool, way: Way) -> Vec<String> {
     let host = Arc::new(Host::new());
     let tools = LauncherOptions { tools_dir: Some(host.tools()), ..options(degraded) };
     let link = Link::spawn(tools).await.expect("the launcher starts");
     let launcher = link.launcher_pid();
     victim(&link, &host.secret).await;
     let held = host::descriptors(launcher);
-    let mut problems = judge::all(&link, &host, programs(degraded)).await;
+    let mut problems = judge::all(&link, &host, programs(degraded), way).await;
     if link.is_closed() || link.launcher_pid() != launcher {
         problems.push("the launcher did not survive".to_owned());
     }
@@ -120,14 +123,29 @@ fn none(problems: Vec<String>) {
 
 #[tokio::test]
 async fn every_hostile_program_is_held_and_every_harmless_one_works() {
-    none(table(false).await);
+    none(table(false, Way::Run).await);
+}
+
+#[tokio::test]
+async fn every_hostile_program_is_held_as_a_step_too() {
+    let fit = programs(false).iter().filter(|program| stepped::fits(program)).count();
+    assert!(fit >= 110 || std::env::var_os("HOSTILE_ONLY").is_some(), "{fit} programs");
+    none(table(false, Way::Step).await);
 }
 
 #[tokio::test]
 async fn an_unprivileged_servers_cell_holds_them_too() {
     let test = "an_unprivileged_servers_cell_holds_them_too";
     if nobody::repeat(test, &options(true).program) {
-        none(table(true).await);
+        none(table(true, Way::Run).await);
+    }
+}
+
+#[tokio::test]
+async fn an_unprivileged_servers_cell_holds_them_as_steps_too() {
+    let test = "an_unprivileged_servers_cell_holds_them_as_steps_too";
+    if nobody::repeat(test, &options(true).program) {
+        none(table(true, Way::Step).await);
     }
 }
 

@@ -119,7 +119,7 @@ impl Program {
     }
 
     /// Files placed beside it, `canary` among them.
-    fn files(&self, canary: &str) -> Vec<InputFile> {
+    pub fn files(&self, canary: &str) -> Vec<InputFile> {
         let planted = self.all("file").into_iter().map(|line| {
             let (path, content) = line.split_once(' ').expect("path and content");
             let content: String = serde_json::from_str(content).expect("a JSON string");

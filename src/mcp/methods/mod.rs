@@ -26,6 +26,8 @@ pub async fn modern<H: Host>(
         "server/discover" => discover::answer(&exchange, id),
         "tools/list" => tools_list::answer(&exchange, id, params),
         "tools/call" => match tools_call::Call::read(exchange, id, params) {
+            // With an idempotency key the client may come back for the answer.
+            Ok(call) if call.is_keyed() => return call.run_detached(id).await,
             Ok(call) => return call.run().await,
             Err(failure) => Err(failure),
         },

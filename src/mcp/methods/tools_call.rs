@@ -64,6 +64,11 @@ impl<H: Host> Call<H> {
         Ok(Self { exchange, id: id.to_owned(), name: name.into_owned(), arguments, deadline })
     }
 
+    /// Whether the client gave it a name of its own, to ask for its answer again.
+    pub fn is_keyed(&self) -> bool {
+        self.exchange.origin.idempotency_key.is_some()
+    }
+
     /// Runs it here: whoever drops the future cancels the call.
     pub async fn run(self) -> Reply {
         let Exchange { endpoint, caller, origin, revision } = &self.exchange;
@@ -80,7 +85,7 @@ impl<H: Host> Call<H> {
     /// Runs it in a task of its own, which a broken connection does not end.
     pub async fn run_detached(self, id: &RawValue) -> Reply {
         let revision = self.exchange.revision;
-        let task = rt::spawn(self.run());
+        let task = rt::spawn(Box::pin(self.run()));
         task.await.unwrap_or_else(|_| Reply::failure(Some(id), &Failure::of(revision, crashed())))
     }
 

@@ -12,17 +12,20 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ultimate_mcp_actors::audit::EventType;
 use ultimate_mcp_actors::ids::ExecutionId;
+use ultimate_mcp_actors::jobs::JobsHandle;
 use ultimate_mcp_sandbox::spec::{Language, RunReport};
 
 use super::artifacts::ArtifactStore;
 use super::cell::Cell;
 use super::files::{FILES_MAX, FileArg, decode};
 use super::hash::sha256_hex;
+use super::jobs::{Queued, enqueue};
 use super::limits::{LimitArgs, resolve};
 use super::links::names_of;
 use super::{Annotations, Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
 use crate::error::ApiError;
-pub use result::{ArtifactRef, ExecuteResult, collect};
+pub(super) use result::keep;
+pub use result::{ArtifactRef, ExecuteAnswer, ExecuteResult, collect};
 
 /// Most bytes of code in one call.
 pub const CODE_BYTES_MAX: usize = 1024 * 1024;
@@ -90,24 +93,33 @@ pub struct ExecuteArgs {
     #[serde(default)]
     #[garde(dive)]
     pub limits: LimitArgs,
+    /// True: do not wait. The answer is a `job_id`; `job_status` and `job_result` take it.
+    #[serde(default, rename = "async")]
+    #[garde(skip)]
+    pub later: bool,
+    /// Only with `async`: the program may be run again when nobody knows whether it ran.
+    #[serde(default)]
+    #[garde(skip)]
+    pub idempotent: bool,
 }
 
 /// The tool.
 pub struct ExecuteCode {
     cell: Arc<dyn Cell>,
     artifacts: ArtifactStore,
+    jobs: JobsHandle,
 }
 
 impl ExecuteCode {
-    /// A tool that runs in `cell` and keeps artifacts in `artifacts`.
-    pub fn new(cell: Arc<dyn Cell>, artifacts: ArtifactStore) -> Self {
-        Self { cell, artifacts }
+    /// A tool that runs in `cell`, keeps artifacts in `artifacts` and leaves runs for later to `jobs`.
+    pub fn new(cell: Arc<dyn Cell>, artifacts: ArtifactStore, jobs: JobsHandle) -> Self {
+        Self { cell, artifacts, jobs }
     }
 }
 
 impl TypedTool for ExecuteCode {
     type Args = ExecuteArgs;
-    type Output = ExecuteResult;
+    type Output = ExecuteAnswer;
 
     fn describe(&self) -> ToolDescriptor {
         ToolDescriptor {
@@ -132,9 +144,13 @@ impl TypedTool for ExecuteCode {
         &self,
         args: ExecuteArgs,
         call: &ToolCall<'_>,
-    ) -> Result<Answer<ExecuteResult>, ApiError> {
+    ) -> Result<Answer<ExecuteAnswer>, ApiError> {
         let caps = call.permit.caps();
         let limits = resolve(args.timeout_seconds, TIMEOUT_DEFAULT_SECONDS, &args.limits, caps)?;
+        if args.later {
+            let queued = Queued { tool: "execute_code", idempotent: args.idempotent };
+            return Ok(enqueue(&self.jobs, queued, call).await?.map(ExecuteAnswer::Queued));
+        }
         let language = Language::from(args.language);
         let files = decode(args.files, &[language.main_file()])?;
         let owner = call.permit.caller().id();
@@ -148,7 +164,8 @@ impl TypedTool for ExecuteCode {
             Err(unavailable) => RunReport::unsupported(unavailable.to_string()),
         };
         let output = collect(report, execution_id, code_hash, owner, &self.artifacts).await;
-        Ok(answer(output, args.language, code_bytes))
+        Ok(answer(output, args.language, code_bytes)
+            .map(|done| ExecuteAnswer::Done(Box::new(done))))
     }
 }
 

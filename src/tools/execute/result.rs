@@ -1,11 +1,15 @@
 //! From the cell's report to the client's result; artifacts are stored on the way.
 
-use schemars::JsonSchema;
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
+use serde_json::{Value, json};
 use ultimate_mcp_actors::ids::CallerId;
 use ultimate_mcp_sandbox::spec::{Artifact, RunReport};
 
 use crate::tools::artifacts::ArtifactStore;
+use crate::tools::jobs::JobTicket;
 use crate::tools::outcome::{IsolationReport, RunStatus, Truncated, text};
 
 /// Result of `execute_code`.
@@ -41,6 +45,43 @@ pub struct ExecuteResult {
     pub message: Option<String>,
     /// Files in `out/` that were not kept, one line each with the reason.
     pub notes: Vec<String>,
+}
+
+/// What `execute_code` answers: the result, or with `async` the job that will have it.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum ExecuteAnswer {
+    /// It ran.
+    Done(Box<ExecuteResult>),
+    /// It will run.
+    Queued(JobTicket),
+}
+
+/// One object schema, because clients of the older revisions know no other root: the result's, whose
+/// fields are missing in the answer to `async`, and the ticket's.
+impl JsonSchema for ExecuteAnswer {
+    fn schema_name() -> Cow<'static, str> {
+        "ExecuteAnswer".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = ExecuteResult::json_schema(generator);
+        let ticket = JobTicket::json_schema(generator);
+        schema.insert("required".into(), json!(["status"]));
+        if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+            properties.insert("job_id".into(), ticket.as_value()["properties"]["job_id"].clone());
+            properties.insert(
+                "status".into(),
+                json!({
+                    "type": "string",
+                    "description": "How the run ended, as the supervisor saw it: ok, error, timeout, \
+                                    oom, output_limit, killed, compile_error, sandbox_error, \
+                                    unsupported; or queued, with async.",
+                }),
+            );
+        }
+        schema
+    }
 }
 
 /// A file the run left in `out/`.
@@ -87,7 +128,7 @@ pub async fn collect(
 
 /// Puts each file into the store, off the arbiter; what cannot be kept becomes a note, since the run
 /// itself is done and its output must not be lost over it.
-async fn keep(
+pub(in crate::tools) async fn keep(
     files: Vec<Artifact>,
     execution_id: &str,
     owner: &CallerId,
@@ -97,6 +138,7 @@ async fn keep(
     if files.is_empty() {
         return Vec::new();
     }
+    let handles = store.clone();
     let (store, owner, run) = (store.clone(), owner.clone(), execution_id.to_owned());
     let stored = tokio::task::spawn_blocking(move || {
         let put = |file: Artifact| {
@@ -115,7 +157,7 @@ async fn keep(
     for (name, result) in stored {
         match result {
             Ok(record) => {
-                let (uri, size_bytes) = (record.uri(), record.size_bytes);
+                let (uri, size_bytes) = (handles.uri(&record), record.size_bytes);
                 kept.push(ArtifactRef { name, size_bytes, sha256: record.sha256, uri });
             }
             Err(error) => {

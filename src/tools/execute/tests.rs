@@ -14,19 +14,32 @@ struct Bench {
     cell: Arc<FakeCell>,
     store: ArtifactStore,
     _folder: tempfile::TempDir,
+    _root: ultimate_mcp_actors::supervision::Supervisor,
 }
 
-fn bench(cell: FakeCell) -> Bench {
+async fn bench(cell: FakeCell) -> Bench {
     let folder = tempfile::tempdir().unwrap();
-    let store = ArtifactStore::open_in(folder.path(), ArtifactOptions::default()).unwrap();
+    let store = ArtifactStore::open_in(
+        folder.path(),
+        crate::tools::testing::node(),
+        ArtifactOptions::default(),
+    )
+    .unwrap();
     let cell = Arc::new(cell);
-    let tool = Typed::new(ExecuteCode::new(cell.clone(), store.clone()));
-    Bench { tool, cell, store, _folder: folder }
+    let (root, _) = ultimate_mcp_actors::supervision::Supervisor::root(
+        "root",
+        ultimate_mcp_actors::supervision::SupervisionOptions::default().policy("root"),
+        std::sync::Arc::new(|_| {}),
+    )
+    .unwrap();
+    let jobs = crate::tools::jobs::testing::queue(&root, folder.path()).await;
+    let tool = Typed::new(ExecuteCode::new(cell.clone(), store.clone(), jobs));
+    Bench { tool, cell, store, _folder: folder, _root: root }
 }
 
 #[actix_rt::test]
 async fn the_run_gets_code_files_stdin_and_limits_and_the_result_says_what_happened() {
-    let bench = bench(FakeCell::new(|_| Ok(report(3, "hello\n"))));
+    let bench = bench(FakeCell::new(|_| Ok(report(3, "hello\n")))).await;
     let said = result(
         &bench.tool,
         json!({
@@ -58,13 +71,17 @@ async fn artifacts_come_back_with_a_uri_that_only_the_caller_can_open() {
         let sha256 = sha256_hex(&content);
         let artifacts = vec![Artifact { name: "table.csv".into(), sha256, content }];
         Ok(ultimate_mcp_sandbox::spec::RunReport { artifacts, ..report(0, "") })
-    }));
+    }))
+    .await;
     let said = result(&bench.tool, json!({"code": "…"})).await;
     let artifact = &said["artifacts"][0];
     assert_eq!(artifact["name"], "table.csv");
     assert_eq!(artifact["size_bytes"], 4);
     let uri = artifact["uri"].as_str().unwrap();
-    let id = uri.strip_prefix(crate::tools::artifacts::URI_PREFIX).unwrap().parse().unwrap();
+    let handle = uri.strip_prefix(crate::tools::artifacts::URI_PREFIX).unwrap();
+    let handle = ultimate_mcp_actors::node::Handle::parse("art", handle).unwrap();
+    assert_eq!(handle.node, crate::tools::testing::node());
+    let id = handle.id;
     let ada = ultimate_mcp_actors::ids::CallerId::parse("ada").unwrap();
     let eve = ultimate_mcp_actors::ids::CallerId::parse("eve").unwrap();
     assert_eq!(bench.store.open(&ada, id).unwrap().1, b"a,b\n");
@@ -83,7 +100,8 @@ async fn only_the_engines_own_failure_is_an_error_result() {
     ] {
         let bench = bench(FakeCell::new(move |_| {
             Ok(ultimate_mcp_sandbox::spec::RunReport { status, ..report(0, "") })
-        }));
+        }))
+        .await;
         let output = call(&bench.tool, json!({"code": "x"})).await.unwrap();
         assert_eq!(output.is_error, is_error, "{status:?}");
     }
@@ -91,7 +109,7 @@ async fn only_the_engines_own_failure_is_an_error_result() {
 
 #[actix_rt::test]
 async fn the_audit_gets_hashes_and_sizes_and_never_the_code() {
-    let bench = bench(FakeCell::new(|_| Ok(report(0, "SECRET-OUT"))));
+    let bench = bench(FakeCell::new(|_| Ok(report(0, "SECRET-OUT")))).await;
     let output = call(
         &bench.tool,
         json!({"code": "SECRET-CODE", "stdin": "SECRET-IN",
@@ -108,7 +126,7 @@ async fn the_audit_gets_hashes_and_sizes_and_never_the_code() {
 
 #[actix_rt::test]
 async fn bad_input_names_the_field_and_what_is_allowed() {
-    let bench = bench(FakeCell::new(|_| panic!("bad input must not reach the cell")));
+    let bench = bench(FakeCell::new(|_| panic!("bad input must not reach the cell"))).await;
     let long = "x".repeat(CODE_BYTES_MAX + 1);
     let many: Vec<_> = (0..65).map(|i| json!({"path": format!("f{i}"), "content": ""})).collect();
     let table = [

@@ -11,7 +11,12 @@ use crate::tools::testing::{refusal, result};
 
 fn tool(cell: FakeCell) -> (Typed<RunTests>, Arc<FakeCell>, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let store = ArtifactStore::open_in(folder.path(), ArtifactOptions::default()).unwrap();
+    let store = ArtifactStore::open_in(
+        folder.path(),
+        crate::tools::testing::node(),
+        ArtifactOptions::default(),
+    )
+    .unwrap();
     let cell = Arc::new(cell);
     (Typed::new(RunTests::new(cell.clone(), store)), cell, folder)
 }

@@ -13,7 +13,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::Neo4jGraph;
 use super::error::write_error;
-use super::transfer::{STEP, again};
+use super::transfer::{STEP, again, blocking, spool_failed};
 use crate::deadline::Deadline;
 use crate::graph::batch::{Batch, NodeChange, RelationshipChange};
 use crate::graph::error::GraphError;
@@ -34,7 +34,7 @@ const DEAL: usize = 400_000;
 /// Batches read ahead.
 const AHEAD: usize = 4;
 /// Nodes deleted in one transaction when a load is taken back.
-const UNDO_NODES: i64 = 5_000;
+const UNDO_NODES: usize = 2_000;
 
 /// What a reader hands over.
 enum Part {
@@ -44,9 +44,13 @@ enum Part {
 
 /// Loads a checked file.
 pub(super) async fn load(graph: &Neo4jGraph, spool: File, fresh: bool) -> Result<(), GraphError> {
+    let again = spool.try_clone().map_err(spool_failed)?;
     let outcome = parts(graph, spool, fresh).await;
-    if outcome.is_err() && fresh {
-        undo(graph).await?;
+    if let Err(error) = &outcome
+        && fresh
+    {
+        tracing::warn!(%error, "a load into an empty graph failed; taking it back");
+        undo(graph, again).await?;
     }
     outcome
 }
@@ -184,18 +188,26 @@ fn rounds() -> Vec<Vec<(usize, usize)>> {
     rounds
 }
 
-/// Deletes what a failed load into an empty graph wrote.
-async fn undo(graph: &Neo4jGraph) -> Result<(), GraphError> {
-    let text = "MATCH (n:Entity) WITH n LIMIT $page DETACH DELETE n";
-    loop {
-        let params = Params::new().set("page", UNDO_NODES);
-        let statement = vec![Statement::new(text).with(params)];
-        let rows = graph.client.write(statement, Deadline::after(STEP), true).await;
-        let deleted = rows.map_err(write_error)?.first().map_or(0, |rows| rows.nodes_deleted);
-        if deleted == 0 {
-            return Ok(());
+/// Deletes what a failed load into an empty graph wrote: the nodes that its file names, no others.
+async fn undo(graph: &Neo4jGraph, spool: File) -> Result<(), GraphError> {
+    let options = graph.options.clone();
+    let keys = blocking(move || {
+        let mut reader = ImportReader::begin(again(spool)?, &options)?;
+        let mut keys = Vec::new();
+        while let Some(record) = reader.next_record()? {
+            if let Record::Node(node) = record {
+                keys.push(node.key);
+            }
         }
+        Ok(keys)
+    });
+    for part in keys.await?.chunks(UNDO_NODES) {
+        let keys = super::upsert::keys(part.iter().map(String::as_str));
+        let statement = Statement::new(super::delete::DETACH).with(Params::new().set("keys", keys));
+        let deleted = graph.client.write(vec![statement], Deadline::after(STEP), true).await;
+        deleted.map_err(write_error)?;
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -97,22 +97,29 @@ impl Neo4jGraph {
         })
     }
 
-    /// Writes a checked batch, all or nothing.
+    /// Writes a checked batch, all or nothing. `fresh`: nothing of it is there yet, so nothing is looked
+    /// for; when that is no longer certain, it is.
     async fn write(
         &self,
         batch: Batch,
-        fresh: bool,
+        mut fresh: bool,
         end: Deadline,
     ) -> Result<UpsertResult, GraphError> {
         let batch = Arc::new(batch);
         let mut races = 0;
         loop {
             let job = Upsert { batch: Arc::clone(&batch), fresh };
-            match self.client.transaction(end, true, job).await {
+            // A batch that looks first may be sent again whatever became of the first attempt.
+            let error = match self.client.transaction(end, !fresh, job).await {
                 Ok(answer) => return answer,
-                Err(race) if is_race(&race) && races < RACES_MAX => races += 1,
-                Err(error) => return Err(write_error(error)),
+                Err(error) => error,
+            };
+            let again = is_race(&error) || (fresh && !error.is_without_effect());
+            if !again || races == RACES_MAX {
+                return Err(write_error(error));
             }
+            races += 1;
+            fresh = false;
         }
     }
 

@@ -230,7 +230,7 @@ pub(super) async fn blocking<T: Send + 'static>(
     joined.map_err(|error| GraphError::Crashed { wrote: false, detail: error.to_string() })?
 }
 
-fn spool_failed(error: std::io::Error) -> GraphError {
+pub(super) fn spool_failed(error: std::io::Error) -> GraphError {
     GraphError::Engine { detail: format!("the temporary file of an import: {error}") }
 }
 

@@ -15,6 +15,7 @@ use crate::audit::{AuditKey, AuditOptions, EventType, Lines, NewEvent, Phase};
 use crate::authorization::{AuthorizationOptions, DEFAULT_POLICY, Policy};
 use crate::ids::CallId;
 use crate::neo4j::{Limits, Neo4jOptions, Params, Record, Statement};
+use crate::node::NodeId;
 use crate::testing::{caller, root, soon};
 
 /// One node with its trail and its roles.
@@ -59,8 +60,8 @@ impl Node {
         let audit = AuditHandle::start(&root, &path, key(), options).await.unwrap();
         let policy = Policy::from_toml(DEFAULT_POLICY).unwrap();
         let path = dir.path().join("state.db");
-        let authorization =
-            AuthorizationHandle::start(&root, &path, policy, AuthorizationOptions::default());
+        let (options, node) = (AuthorizationOptions::default(), NodeId::parse("n1").unwrap());
+        let authorization = AuthorizationHandle::start(&root, &path, policy, options, node, None);
         let authorization = authorization.await.unwrap();
         Self { dir, root, audit, authorization }
     }
