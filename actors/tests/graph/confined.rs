@@ -47,9 +47,9 @@ const REACHES: [&str; 44] = [
     "OPTIONAL MATCH (n:Nothing) WITH n MATCH (m) WHERE n IS NULL RETURN count(m) AS c",
     "MATCH (n:Poet) WHERE (n)-[:KNOWS]->() RETURN n.key AS k",
     "MATCH (n:Poet) WHERE (n)--(:UmcpUser) RETURN n.key AS k",
-    "MATCH (n:Poet) WHERE EXISTS { (:UmcpUser) } RETURN n.key AS k",
+    "MATCH (n:Poet) WHERE EXISTS { (x:UmcpUser) } RETURN n.key AS k",
     "MATCH (n:Poet) WHERE EXISTS { (m) WHERE m.key = 'root' } RETURN n.key AS k",
-    "MATCH (n:Poet) WHERE EXISTS { (:User)-[:HAS_ROLE]->() } RETURN n.key AS k",
+    "MATCH (n:Poet) WHERE EXISTS { (x:User)-[:HAS_ROLE]->() } RETURN n.key AS k",
     "MATCH (n:Poet) WHERE EXISTS { MATCH (m:UmcpUser) RETURN m } RETURN n.key AS k",
     "MATCH (n:Poet) WHERE EXISTS { MATCH (m), (o:UmcpRole) RETURN m } RETURN n.key AS k",
     "MATCH (n:Poet) RETURN [(x:User)-[:HAS_ROLE]->(r) | r.key] AS l",
@@ -152,7 +152,7 @@ fn chain(first: &'static str, second: &'static str) -> impl Strategy<Value = Str
 
 fn condition() -> impl Strategy<Value = String> {
     let pattern = (relationship(), node("")).prop_map(|(r, n)| format!("(a){r}{n}"));
-    let exists = chain("", "").prop_map(|chain| format!("EXISTS {{ {chain} }}"));
+    let exists = chain("y", "").prop_map(|chain| format!("EXISTS {{ {chain} }}"));
     let inner = (node("x"), relationship(), node(""))
         .prop_map(|(x, r, n)| format!("EXISTS {{ {x}{r}{n} WHERE x.key <> a.key }}"));
     let plain = Just("a.key STARTS WITH 'a'".to_owned());
@@ -203,10 +203,6 @@ fn any_query_answers_as_if_the_graph_were_alone() {
     let answered = std::cell::Cell::new(0u32);
     let outcome = TestRunner::new(config).run(&query(), |cypher| {
         let expected = runtime.block_on(alone.query(&cypher));
-        if expected.is_err() {
-            // It takes no pattern in EXISTS that begins with a nameless node; see docs/graph.md.
-            return Ok(());
-        }
         let found = runtime.block_on(shared.query(&cypher));
         let rows = |result: &Result<_, _>| {
             result

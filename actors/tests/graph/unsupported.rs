@@ -7,7 +7,8 @@ use ultimate_mcp_actors::graph::GraphError;
 use super::fixture::stores;
 
 /// Construct, part of its name in the error, part of the advice.
-const OUTSIDE: [(&str, &str, &str); 31] = [
+const OUTSIDE: [(&str, &str, &str); 32] = [
+    ("MATCH (a), () WHERE EXISTS { (:Poet)-->() } RETURN a", "nameless node", "name it"),
     ("MATCH (n) WHERE n.name =~ 'A.*' RETURN n", "=~", "STARTS WITH"),
     ("MATCH (n) RETURN COUNT { (n)-->() } AS c", "COUNT { }", "count()"),
     ("MATCH (n) RETURN COLLECT { MATCH (n)-->(m) RETURN m } AS c", "COLLECT { }", "collect()"),

@@ -25,7 +25,7 @@ date, time, localtime, datetime, localdatetime, duration.
 Every node has the label Entity and the unique, indexed property key: MATCH (n:Entity {key: $key}); \
 for many keys UNWIND $keys AS k MATCH (n:Entity {key: k}), since IN $list uses no index.
 Not supported: writing clauses (use graph_upsert, graph_delete), =~, COUNT{}, COLLECT{}, CALL, FOREACH, LOAD CSV, \
-map projections, reduce, elementId, quantified paths, label alternatives (n:A|B), WHERE inside a pattern, \
+map projections, reduce, elementId, quantified paths, label alternatives (n:A|B), WHERE inside a pattern, EXISTS { } that begins with a nameless node, \
 pattern predicates outside WHERE, schema commands, APOC and GDS.
 Limits: 16 KiB of text, 64 nested brackets, 100 operators, 16 relationship patterns, 64 clauses; rows, bytes \
 and time are bounded and `truncated` says when more rows exist: go on with ORDER BY, SKIP and LIMIT.";
@@ -251,6 +251,16 @@ impl Dialect<'_> {
     /// `EXISTS { MATCH … }` needs its RETURN here, which Neo4j leaves out; the plain pattern works
     /// in both.
     fn exists(&self, index: usize) -> Result<(), GraphError> {
+        // The embedded engine takes a nameless first node for one of the outer pattern's.
+        let named = self.tokens.get(index + 3).is_some_and(Token::is_name);
+        if self.is_sign(index + 2, '(') && !named {
+            let instead = "name it, for example EXISTS { (a)-->() }";
+            return Err(self.unsupported(
+                index,
+                "EXISTS { } that begins with a nameless node",
+                instead,
+            ));
+        }
         let (mut depth, mut returns) = (0usize, false);
         for at in index + 1..self.tokens.len() {
             match self.tokens[at].kind {
