@@ -40,6 +40,8 @@ mod roles;
 mod sandboxes;
 #[path = "it/security.rs"]
 mod security;
+#[path = "it/shipping.rs"]
+mod shipping;
 #[path = "it/start.rs"]
 mod start;
 #[path = "it/supervision.rs"]

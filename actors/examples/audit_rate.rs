@@ -3,8 +3,8 @@
 //! `cargo run --release -p ultimate-mcp-actors --example audit_rate -- [EVENTS] [CALLERS] [DIR]`
 //!
 //! Each caller does what a `tools/call` does: an intent that may wait for company and its outcome. With
-//! CALLERS, only so many at once; else rounds of 1 to 1024. Then the file is filled to EVENTS (200,000),
-//! queried, and verified.
+//! CALLERS, only so many at once; else rounds of 1 to 1024. Then the file is filled to EVENTS (200,000) in
+//! ten steps, whose rates show whether it holds with its size; queried by every indexed filter; verified.
 #![allow(clippy::print_stdout, reason = "a tool that prints")]
 
 use std::path::{Path, PathBuf};
@@ -17,6 +17,20 @@ use ultimate_mcp_actors::audit::{
 use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::ids::{CallId, CallerId};
 use ultimate_mcp_actors::supervision::{PolicyOptions, Supervisor, unobserved};
+
+/// Steps in which the file is filled.
+const FILL_STEPS: usize = 10;
+/// Tools and kinds of events that the calls are spread over.
+const TOOLS: [(&str, EventType); 4] = [
+    ("execute_code", EventType::CodeExecution),
+    ("lint_code", EventType::CodeLint),
+    ("graph_query", EventType::GraphQuery),
+    ("graph_upsert", EventType::GraphUpsert),
+];
+/// One call in so many fails.
+const FAILURE_EVERY: usize = 100;
+/// Times each query is asked.
+const ASKED: usize = 500;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -46,8 +60,16 @@ async fn measure(path: &Path, events: u64, callers: Option<usize>) -> Outcome {
     let missing = events.saturating_sub(audit.stats().events) / 2;
     if missing > 0 {
         println!("filling to {events} events");
-        round(&audit, callers.unwrap_or(256), missing as usize / callers.unwrap_or(256) + 1)
-            .await?;
+        let (began, before) = (Instant::now(), audit.stats().events);
+        let callers = callers.unwrap_or(256);
+        for _ in 0..FILL_STEPS {
+            round(&audit, callers, missing as usize / callers / FILL_STEPS + 1).await?;
+        }
+        let (span, filled) = (began.elapsed(), audit.stats().events - before);
+        println!(
+            "sustained: {filled} events in {span:.1?}, {:.0} events/s",
+            filled as f64 / span.as_secs_f64()
+        );
     }
     query(&audit).await?;
     let began = Instant::now();
@@ -66,8 +88,8 @@ async fn round(audit: &AuditHandle, callers: usize, calls: usize) -> Outcome {
         let user = CallerId::parse(&format!("user-{}", caller % 50));
         async move {
             let user = user?;
-            for _ in 0..calls {
-                call(audit, &user).await?;
+            for n in 0..calls {
+                call(audit, &user, caller + n).await?;
             }
             Ok::<(), Box<dyn std::error::Error>>(())
         }
@@ -88,18 +110,19 @@ async fn round(audit: &AuditHandle, callers: usize, calls: usize) -> Outcome {
     Ok(())
 }
 
-async fn call(audit: &AuditHandle, user: &CallerId) -> Outcome {
+async fn call(audit: &AuditHandle, user: &CallerId, n: usize) -> Outcome {
     let deadline = Deadline::after(Duration::from_secs(30));
-    let mut intent = NewEvent::new(EventType::CodeExecution, Phase::Intent, "tools/call");
+    let (tool, kind) = TOOLS[n % TOOLS.len()];
+    let mut intent = NewEvent::new(kind, Phase::Intent, "tools/call");
     intent.call_id = Some(CallId::new());
     intent.user_id = Some(user.clone());
-    intent.tool = Some("execute_code".into());
+    intent.tool = Some(tool.into());
     intent.ip_address = Some([127, 0, 0, 1].into());
     intent.user_agent = Some("python-httpx/0.28.1".into());
     intent.request_id = Some("0192f0c1-2f4e-7b61-9a53-3a1e5f1a2b3c".into());
     let mut outcome = intent.clone();
     outcome.phase = Phase::Outcome;
-    outcome.success = Some(true);
+    outcome.success = Some(!n.is_multiple_of(FAILURE_EVERY));
     outcome.duration_ms = Some(1.25);
     outcome.details.insert("code_hash".into(), "a".repeat(64).into());
     let intent = audit.append_deferred(intent, deadline);
@@ -111,8 +134,14 @@ async fn call(audit: &AuditHandle, user: &CallerId) -> Outcome {
 }
 
 async fn query(audit: &AuditHandle) -> Outcome {
+    let now = chrono::Utc::now();
+    let (start, end) = (Some(now - chrono::TimeDelta::seconds(20)), Some(now));
     let filters = [
         ("newest 100", Filter::default()),
+        ("a stretch of time", Filter { start, end, ..Filter::default() }),
+        ("one tool's", Filter { tool: Some("lint_code".into()), ..Filter::default() }),
+        ("one type's", Filter { event_type: Some(EventType::CodeLint), ..Filter::default() }),
+        ("nobody's", Filter { user: Some("nobody".into()), ..Filter::default() }),
         ("one user's", Filter { user: Some("user-7".into()), ..Filter::default() }),
         ("failures", Filter { success: Some(false), ..Filter::default() }),
         (
@@ -128,13 +157,13 @@ async fn query(audit: &AuditHandle) -> Outcome {
     ];
     for (name, filter) in filters {
         let mut times = Vec::new();
-        for _ in 0..200 {
+        for _ in 0..ASKED {
             let began = Instant::now();
             audit.query(filter.clone(), Deadline::after(Duration::from_secs(30))).await?;
             times.push(began.elapsed());
         }
         times.sort_unstable();
-        println!("query {name}: p50 {:.2?}, p99 {:.2?}", times[100], times[197]);
+        println!("query {name}: p50 {:.2?}, p99 {:.2?}", times[ASKED / 2], times[ASKED * 99 / 100]);
     }
     Ok(())
 }

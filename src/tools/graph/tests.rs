@@ -116,13 +116,14 @@ async fn bad_input_names_the_field_and_what_is_allowed() {
 }
 
 #[actix_rt::test]
-async fn the_audit_gets_counts_and_hashes_and_never_data() {
+async fn the_audit_gets_counts_hashes_and_keys_and_never_data() {
     let bench = bench().await;
-    let node = json!({"key": "SECRET", "labels": ["N"], "properties": {"p": "SECRET"}});
+    let node = json!({"key": "paper:1", "labels": ["N"], "properties": {"p": "SECRET"}});
     let written = call(&bench.upsert, json!({"nodes": [node]})).await.unwrap();
     let arguments = json!({"cypher": "MATCH (n {p: $p}) RETURN n", "parameters": {"p": "SECRET"}});
     let read = call(&bench.query, arguments).await.unwrap();
     for output in [written, read] {
+        assert_eq!(output.audit["touched"], json!(["paper:1"]));
         assert!(!serde_json::to_string(&output.audit).unwrap().contains("SECRET"));
     }
 }
