@@ -17,7 +17,6 @@ app.conf.update(
     worker_prefetch_multiplier=64,
     worker_send_task_events=False,
     task_send_sent_event=False,
-    broker_pool_limit=None,
 )
 
 

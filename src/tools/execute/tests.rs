@@ -162,7 +162,7 @@ async fn bad_input_names_the_field_and_what_is_allowed() {
         (
             json!({"code": "x", "cwd": "/"}),
             "cwd: unknown field `cwd`, expected one of `code`, `language`, `stdin`, `files`, \
-             `timeout_seconds`, `limits`",
+             `timeout_seconds`, `limits`, `async`, `idempotent`",
         ),
     ];
     for (arguments, expected) in table {
