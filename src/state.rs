@@ -14,6 +14,7 @@ use ultimate_mcp_actors::audit::{EventType, NewEvent};
 use ultimate_mcp_actors::authorization::Ban;
 use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::engine::Engine;
+use ultimate_mcp_actors::graph::GraphEngine;
 use ultimate_mcp_actors::node::NodeId;
 use ultimate_mcp_actors::supervision::ChildState;
 
@@ -52,6 +53,7 @@ pub struct AppState {
     leaving: AtomicBool,
     call_max: Duration,
     data_dir: PathBuf,
+    graph_is_shared: bool,
     token_ttl_seconds_max: u64,
     all_tools: ToolList,
     /// Tool lists by role set: they change only with the policy.
@@ -127,6 +129,7 @@ impl AppState {
             leaving: AtomicBool::new(false),
             call_max: Duration::from_secs(config.http.request_timeout_seconds),
             data_dir: config.data_dir.clone(),
+            graph_is_shared: config.graph.engine == GraphEngine::Neo4j,
             token_ttl_seconds_max: config.auth.token_ttl_seconds_max,
             lists: Mutex::new(HashMap::new()),
         })
@@ -170,7 +173,7 @@ impl AppState {
     }
 
     /// Recorded like a failure to authenticate: whoever is banned cannot make others wait.
-    fn refuse_banned(&self, origin: &Origin, caller: Option<&Caller>, ban: &Ban) -> ApiError {
+    pub fn refuse_banned(&self, origin: &Origin, caller: Option<&Caller>, ban: &Ban) -> ApiError {
         let end = ban.expires_at.and_then(|at| chrono::DateTime::from_timestamp(at, 0));
         let until = end.map_or(String::new(), |end| format!(" until {}", end.to_rfc3339()));
         let why = if ban.reason.is_empty() { "" } else { ": " };
@@ -224,6 +227,11 @@ impl AppState {
     /// Where state is kept.
     pub fn data_dir(&self) -> &Path {
         &self.data_dir
+    }
+
+    /// Whether every node works on the same graph.
+    pub fn graph_is_shared(&self) -> bool {
+        self.graph_is_shared
     }
 
     /// `auth.token_ttl_seconds_max`: no token that is accepted lives longer.

@@ -123,7 +123,8 @@ pub(super) async fn admitted(
         return Err(auth.refused(action, refusal).await);
     }
     let arguments = Value::Object(arguments);
-    queueable(descriptor, &arguments, auth.state.engine.jobs.options().engine)?;
+    let queue = auth.state.engine.jobs.options().engine;
+    queueable(descriptor, &arguments, queue, auth.state.graph_is_shared())?;
     serde_json::value::to_raw_value(&arguments).map_err(|error| {
         ApiError::new(Code::Internal, "the arguments cannot be stored").caused_by(error)
     })

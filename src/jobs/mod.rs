@@ -23,6 +23,7 @@ pub fn queueable(
     tool: &ToolDescriptor,
     arguments: &Value,
     engine: JobsEngine,
+    graph_is_shared: bool,
 ) -> Result<(), ApiError> {
     let wrong = |path: &str, problem: &str| {
         let (path, problem) = (path.to_owned(), problem.to_owned());
@@ -34,9 +35,15 @@ pub fn queueable(
         "execute_code" if arguments["async"] == true => {
             wrong("arguments.async", "must be left out: a job is asynchronous already")
         }
-        name if name.starts_with("graph_") && engine == JobsEngine::Redis => wrong(
+        name if name.starts_with("graph_") && engine == JobsEngine::Redis && !graph_is_shared => {
+            wrong(
+                "tool",
+                "works on the graph of one node, and any node may run a shared job; call it directly",
+            )
+        }
+        name if name.starts_with("sandbox_") && engine == JobsEngine::Redis => wrong(
             "tool",
-            "works on the graph of one node, and any node may run a shared job; call it directly",
+            "works on a sandbox of one node, and any node may run a shared job; call it directly",
         ),
         _ => Ok(()),
     }

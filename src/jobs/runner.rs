@@ -73,6 +73,10 @@ async fn run(state: &AppState, order: Order) -> RunEnd {
             return RunEnd::Forbidden { fault: JobFault::new("forbidden", message) };
         }
     };
+    if let Some(ban) = standing.ban_of_user(caller.id(), chrono::Utc::now().timestamp()) {
+        let refusal = state.refuse_banned(&origin, Some(&caller), ban);
+        return RunEnd::Forbidden { fault: JobFault::new(refusal.code.slug(), refusal.public) };
+    }
     let Ok(arguments) = RawValue::from_string(arguments) else {
         let fault = JobFault::new("internal", "the stored arguments are not JSON");
         return RunEnd::Failed { fault, retry: Retry::Never, callers_fault: false };

@@ -262,9 +262,10 @@ async fn no_arguments_whatsoever_end_in_a_500_or_hurt_the_server() {
     let mut dice = Dice(0x5eed_0003);
     for tool in list.body["tools"].as_array().unwrap() {
         let name = tool["name"].as_str().unwrap();
-        let known = tool["input_schema"]["properties"].as_object().unwrap();
+        // A tool may take nothing.
+        let known = tool["input_schema"]["properties"].as_object().cloned().unwrap_or_default();
         for round in 0..FUZZ_PER_TOOL {
-            let arguments = dice.arguments(known);
+            let arguments = dice.arguments(&known);
             let answer = if round % 2 == 0 {
                 app.tool(&token, name, arguments.clone()).await
             } else {

