@@ -203,8 +203,7 @@ impl Engine {
         let shipping = match ships {
             Some(client) => {
                 let (audit, roles) = (audit.clone(), authorization.clone());
-                // The trail's own id names the node.
-                let node = String::new();
+                let node = options.node.id.to_string();
                 let start = ShippingHandle::start(
                     &root,
                     audit,
