@@ -10,7 +10,7 @@ use crate::app::{Shared, TestApp};
 static APP: Shared = Shared::new();
 
 /// Every tool of the product.
-const TOOLS: [&str; 9] = [
+const TOOLS: [&str; 20] = [
     "execute_code",
     "generate_code",
     "get_prompt",
