@@ -26,7 +26,7 @@ async fn a_neo4j_that_is_away_degrades_answers_503_and_is_never_replaced() {
         ("ULTIMATE_MCP__NEO4J__RECONNECT_MAX_MS", "300"),
         ("ULTIMATE_MCP__NEO4J__HEALTH_INTERVAL_MS", "200"),
     ]);
-    let token = app.token("ada", "developer");
+    let token = app.token("ada", "admin");
     let away = eventually("neo4j is known to be away", || async {
         let ready = ready(&app, &token).await;
         (ready["status"] == "degraded" && ready.to_string().contains("closed the connection"))
@@ -48,7 +48,7 @@ async fn a_neo4j_that_is_away_degrades_answers_503_and_is_never_replaced() {
     let node = json!({ "nodes": [{ "key": "ada", "labels": ["Person"] }] });
     assert_eq!(app.tool(&token, "graph_upsert", node).await.status, 200);
     let wrong = app.tool(&token, "graph_query", json!({ "cypher": "RETURN 1 / 0 AS x" })).await;
-    assert_eq!(wrong.status, 400, "the caller's mistake: {wrong:?}");
+    assert_eq!(wrong.status, 422, "the caller's mistake: {wrong:?}");
     let found = ask(&app, &token).await;
     assert_eq!(found.body["rows"], json!([{ "k": "ada" }]), "{found:?}");
     let metrics = app.send("GET", "/metrics", Some(&token), &[], None).await;
