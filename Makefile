@@ -2,7 +2,7 @@
 #   make run     set up, build, start on the embedded defaults; prints URL, token, client config, a curl line
 #   make test    set up, then everything: format, lints, docs, tests (real binary, clients, servers, hostile programs)
 #   make check   format, lints and docs only
-#   make bench   CPU per operation beside a bare floor in the same run
+#   make bench   CPU per operation, rates and latencies beside a floor or a peer in the same run
 #   make clean   forget build and tools
 SHELL := /bin/bash
 cache := $(or $(ULTIMATE_MCP_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ultimate-mcp)
@@ -33,10 +33,16 @@ check:
 
 test: setup-test check
 	tests/kit/servers/with-servers.sh cargo test --workspace --quiet
+	tests/kit/servers/newest-neo4j.sh cargo test -p ultimate-mcp-actors --test graph --test neo4j --quiet
 
-bench: setup-run
+bench: setup-test
 	cargo build --release --quiet --features bench
 	cargo run --release --quiet --features bench --example bench
+	cargo run --release --quiet -p ultimate-mcp-actors --example audit_rate -- 1000000
+	cargo run --release --quiet -p ultimate-mcp-actors --example cache_cost
+	tests/kit/servers/with-servers.sh cargo run --release --quiet -p ultimate-mcp-actors --example ship_drain
+	tests/kit/servers/with-servers.sh loadtest/graph/run.sh
+	loadtest/jobs/run.sh
 
 clean:
 	rm -rf "$(cache)/target" "$(cache)/tools" "$(cache)/client-python" "$(cache)/client-node" "$(cache)"/.done-*
