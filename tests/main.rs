@@ -30,6 +30,8 @@ mod neo4j;
 mod nodes;
 #[path = "it/nodes_down.rs"]
 mod nodes_down;
+#[path = "it/nodes_graph.rs"]
+mod nodes_graph;
 #[path = "it/nodes_handles.rs"]
 mod nodes_handles;
 #[path = "it/redis.rs"]

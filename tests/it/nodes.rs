@@ -36,6 +36,11 @@ pub struct Cluster {
 impl Cluster {
     /// Starts everything; all nodes are in service and know each other when this returns.
     pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// The same with more settings for each node.
+    pub async fn start_with(more: &[(&str, &str)]) -> Self {
         let (redis, folder) = (Redis::start(), tempfile::tempdir().unwrap());
         for name in ["token.key", "cluster.key"] {
             let mut file = std::fs::OpenOptions::new();
@@ -51,7 +56,7 @@ impl Cluster {
         let nodes = std::thread::scope(|scope| {
             let start = |index| {
                 let settings = settings(&folder, &redis, &ports, index);
-                scope.spawn(move || TestApp::start_with(&borrowed(&settings)))
+                scope.spawn(move || TestApp::start_with(&[&borrowed(&settings)[..], more].concat()))
             };
             let starting: Vec<_> = (0..3).map(start).collect();
             starting.into_iter().map(|node| node.join().unwrap()).collect()
