@@ -110,7 +110,7 @@ fn client() -> Result<Neo4jClient, Box<dyn std::error::Error>> {
 }
 
 async fn empty(client: &Neo4jClient) -> Outcome {
-    let text = "MATCH (n) WITH n LIMIT 5000 DETACH DELETE n RETURN count(n) AS n";
+    let text = "MATCH (n) WITH n LIMIT 1000 DETACH DELETE n RETURN count(n) AS n";
     while client
         .write(vec![Statement::new(text)], soon(), true)
         .await?

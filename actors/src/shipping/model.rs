@@ -3,6 +3,7 @@
 //! Pure. Every event becomes an `AuditEvent`; the outcome of a tool call becomes an `Execution` with its
 //! person, session, trace, artifacts and data. Values Neo4j has no type for go as JSON text.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use serde_json::Value;
@@ -38,16 +39,20 @@ pub(super) fn statements(events: &[Spooled], node_id: &str, known: Known) -> Vec
 pub(super) fn links(events: &[Spooled], node_id: &str, known: Known) -> Vec<Statement> {
     let calls: Vec<Call<'_>> = events.iter().filter_map(Call::of).collect();
     let mut batch = Vec::new();
-    let mut add = |text, rows: Vec<BoltType>| {
+    let mut add = |text: Cow<'static, str>, rows: Vec<BoltType>| {
         if !rows.is_empty() {
             batch.push(unwind(text, rows.into_iter()));
         }
+    };
+    let linking = |text: &'static str| match known {
+        Known::New => cypher::for_new(text).into(),
+        Known::Perhaps => text.into(),
     };
     let executions = match known {
         Known::New => cypher::NEW_EXECUTIONS,
         Known::Perhaps => cypher::EXECUTIONS,
     };
-    add(executions, calls.iter().map(|call| execution(call.of, call.id, node_id)).collect());
+    add(executions.into(), calls.iter().map(|call| execution(call.of, call.id, node_id)).collect());
     let all = |names: fn(&Call<'_>) -> Option<String>| {
         let pairs = calls.iter().filter_map(|call| Some((call.id, names(call)?)));
         pairs.collect::<Vec<_>>()
@@ -59,16 +64,16 @@ pub(super) fn links(events: &[Spooled], node_id: &str, known: Known) -> Vec<Stat
     ];
     for (nodes, relationships, pairs) in singles {
         let names: BTreeSet<&str> = pairs.iter().map(|(_, name)| name.as_str()).collect();
-        add(nodes, names.into_iter().map(BoltType::from).collect());
-        add(relationships, pairs.iter().map(|(call, name)| link(call, name)).collect());
+        add(nodes.into(), names.into_iter().map(BoltType::from).collect());
+        add(linking(relationships), pairs.iter().map(|(call, name)| link(call, name)).collect());
     }
     let artifacts: Vec<_> = calls.iter().flat_map(Call::artifacts).collect();
-    add(cypher::ARTIFACTS, artifacts.iter().map(|(_, artifact)| artifact.node()).collect());
-    add(cypher::PRODUCED, artifacts.iter().map(|(call, a)| link(call, a.id)).collect());
-    let touched: Vec<_> = calls.iter().flat_map(Call::touched).collect();
+    add(cypher::ARTIFACTS.into(), artifacts.iter().map(|(_, artifact)| artifact.node()).collect());
+    add(linking(cypher::PRODUCED), artifacts.iter().map(|(call, a)| link(call, a.id)).collect());
+    let touched: BTreeSet<_> = calls.iter().flat_map(Call::touched).collect();
     let keys: BTreeSet<&str> = touched.iter().map(|(_, key)| *key).collect();
-    add(cypher::DATA, keys.into_iter().map(BoltType::from).collect());
-    add(cypher::TOUCHED, touched.iter().map(|(call, key)| link(call, key)).collect());
+    add(cypher::DATA.into(), keys.into_iter().map(BoltType::from).collect());
+    add(linking(cypher::TOUCHED), touched.iter().map(|(call, key)| link(call, key)).collect());
     batch
 }
 
@@ -85,7 +90,10 @@ pub(super) fn replacement(events: &[Spooled], node_id: &str) -> Vec<Statement> {
 }
 
 /// A statement over rows.
-pub(super) fn unwind(text: &'static str, rows: impl Iterator<Item = BoltType>) -> Statement {
+pub(super) fn unwind(
+    text: impl Into<Cow<'static, str>>,
+    rows: impl Iterator<Item = BoltType>,
+) -> Statement {
     let rows = BoltList { value: rows.collect() };
     Statement::new(text).with(Params::new().set("rows", BoltType::List(rows)))
 }

@@ -33,7 +33,6 @@ pub(super) fn migrations() -> Vec<Migration> {
             unique("umcp_cursor", "UmcpCursor", "trail_id"),
             index("umcp_event_time", "UmcpEvent", "n.ts"),
             index("umcp_event_user", "UmcpEvent", "n.user_id"),
-            index("umcp_event_place", "UmcpEvent", "n.node_id, n.seq"),
             index("umcp_execution_time", "UmcpExecution", "n.ts"),
             // An index comes into use when it has caught up.
             "CALL db.awaitIndexes(60)".into(),

@@ -34,6 +34,12 @@ pub(super) const ARTIFACTS: &str = "\
 /// Data named in a batch.
 pub(super) const DATA: &str = "\
     UNWIND $rows AS row MERGE (d:UmcpData {key: row}) ON CREATE SET d:DataRef";
+/// The end of a statement that links: a new call cannot be linked yet, so nothing need be looked for.
+pub(super) fn for_new(text: &'static str) -> String {
+    let (matched, link) = text.rsplit_once("MERGE").unwrap_or((text, ""));
+    format!("{matched}CREATE{link}")
+}
+
 /// From person to call.
 pub(super) const RAN: &str = "\
     UNWIND $rows AS row MATCH (x:UmcpExecution {call_id: row.call}) \

@@ -61,6 +61,15 @@ async fn every_statement_of_ours_uses_an_index() {
         let index = steps.iter().any(|step| step.contains("Index"));
         assert!(index, "{text}\n{steps:?}");
     }
+    // The same for what is new, but for the nodes themselves, which are only created.
+    for text in
+        [cypher::RAN, cypher::IN_SESSION, cypher::IN_TRACE, cypher::PRODUCED, cypher::TOUCHED]
+    {
+        let text = cypher::for_new(text);
+        let steps = plan(&turn.server, &text, rows()).await;
+        assert!(!steps.iter().any(|step| SCANS.iter().any(|s| step.starts_with(s))), "{text}");
+        assert!(text.contains("CREATE") && !text.contains("MERGE"), "{text}");
+    }
     // Few roles, each holder once: by the roles.
     assert!(cypher::ROLE_HOLDERS.starts_with("MATCH (r:UmcpRole)"));
 }
