@@ -36,7 +36,7 @@ impl<T> Answer<T> {
         }
     }
 
-    /// Says which files the call left, as [`names_of`] them.
+    /// Says which files the call left, as `names_of` them.
     pub fn produced(self, artifacts: Vec<Value>) -> Self {
         if artifacts.is_empty() { self } else { self.fact("produced", artifacts) }
     }
