@@ -175,14 +175,7 @@ impl Engine {
         options: EngineOptions,
         observer: Observer,
     ) -> Result<(Self, ExitSignal), StartError> {
-        let redis = match options.redis.is_configured() {
-            true => Some(RedisClient::new(options.redis, Arc::new(log_transition))?),
-            false => None,
-        };
-        let neo4j = match options.neo4j.is_set() {
-            true => Some(Neo4jClient::new(options.neo4j, Arc::new(log_transition))?),
-            false => None,
-        };
+        let (redis, neo4j) = clients(options.redis, options.neo4j)?;
         let (root, exit) = Supervisor::root("root", options.supervision.policy("root"), observer)?;
         let data = &options.data_dir;
         let ships = neo4j.clone().filter(|_| options.audit.shipping.enabled);
@@ -191,33 +184,22 @@ impl Engine {
         let (shipping, retention_days) = (trail.shipping.clone(), trail.retention_days);
         let audit =
             AuditHandle::start(&root, &data.join(AUDIT_FILE), options.audit_key, trail).await?;
-        let authorization = AuthorizationHandle::start(
-            &root,
-            &data.join(STATE_FILE),
-            options.policy,
-            options.authorization,
-            options.node.id.clone(),
-            redis.clone(),
-        )
-        .await?;
+        let (state, roles) = (data.join(STATE_FILE), options.authorization);
+        let (here, shared) = (options.node.id.clone(), redis.clone());
+        let authorization =
+            AuthorizationHandle::start(&root, &state, options.policy, roles, here.clone(), shared)
+                .await?;
         let shipping = match ships {
             Some(client) => {
-                let (audit, roles) = (audit.clone(), authorization.clone());
-                let node = options.node.id.to_string();
-                let start = ShippingHandle::start(
-                    &root,
-                    audit,
-                    roles,
-                    client,
-                    shipping,
-                    retention_days,
-                    node,
-                );
-                Some(start.await?)
+                let (trail, roles, node) = (audit.clone(), authorization.clone(), here.to_string());
+                let days = retention_days;
+                Some(
+                    ShippingHandle::start(&root, trail, roles, client, shipping, days, node)
+                        .await?,
+                )
             }
             None => None,
         };
-        let here = options.node.id.clone();
         let nodes = NodesHandle::start(&root, options.node, redis.clone()).await?;
         let cache = {
             // The embedded graph is each node's own.
@@ -227,13 +209,9 @@ impl Engine {
         };
         let graph = start_graph(&root, data, options.graph, neo4j.as_ref()).await?;
         let sessions = SessionsHandle::start(&root, options.sessions, redis.clone()).await?;
-        let idempotency = IdempotencyHandle::start(
-            &root,
-            &data.join(IDEMPOTENCY_FILE),
-            options.idempotency,
-            redis.clone(),
-        )
-        .await?;
+        let keys = data.join(IDEMPOTENCY_FILE);
+        let idempotency =
+            IdempotencyHandle::start(&root, &keys, options.idempotency, redis.clone()).await?;
         let cell = ExecutionOptions { sandboxes_max: options.sandboxes.total_max, ..options.cell };
         let execution = ExecutionHandle::start(&root, cell).await?;
         let on_cell = execution.clone();
@@ -266,6 +244,22 @@ impl Engine {
         self.jobs.retire(Deadline::after(deadline.remaining().saturating_sub(ACTORS_DRAIN))).await;
         self.root.drain(deadline).await
     }
+}
+
+/// Clients of the servers that are named; they connect by themselves.
+fn clients(
+    redis: RedisOptions,
+    neo4j: Neo4jOptions,
+) -> Result<(Option<RedisClient>, Option<Neo4jClient>), StartError> {
+    let redis = match redis.is_configured() {
+        true => Some(RedisClient::new(redis, Arc::new(log_transition))?),
+        false => None,
+    };
+    let neo4j = match neo4j.is_set() {
+        true => Some(Neo4jClient::new(neo4j, Arc::new(log_transition))?),
+        false => None,
+    };
+    Ok((redis, neo4j))
 }
 
 /// The graph on the engine that was asked for, never on another.
