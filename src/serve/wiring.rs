@@ -99,7 +99,7 @@ pub(super) fn state(
     metrics: telemetry::Metrics,
 ) -> Result<Arc<AppState>, ServeError> {
     let instruments = Instruments::new(metrics);
-    instruments.observe_tree(engine.tree.clone());
+    instruments.observe_tree(&engine.tree);
     instruments.observe_cell(&engine.execution);
     instruments.observe_cache(&engine.cache);
     if let Some(redis) = &engine.redis {
