@@ -33,7 +33,7 @@ check:
 
 test: setup-test check
 	tests/kit/servers/with-servers.sh cargo test --workspace --quiet
-	tests/kit/servers/newest-neo4j.sh cargo test -p ultimate-mcp-actors --test graph --test neo4j --quiet
+	tests/kit/servers/newest-neo4j.sh cargo test --workspace --test graph --test neo4j --quiet
 
 bench: setup-test
 	cargo build --release --quiet --features bench

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs a command beside the newest Neo4j that a JDK of this machine can run, if that is another one than the
 # default `java` runs; says so when there is none.
-#   newest-neo4j.sh cargo test -p ultimate-mcp-actors --test graph
+#   newest-neo4j.sh cargo test --workspace --test graph
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 major() { "$1" -version 2>&1 | sed -nE 's/.* version "([0-9]+).*/\1/p'; }
