@@ -22,7 +22,7 @@ use ultimate_mcp_actors::graph::{EmbeddedGraph, GraphStore};
 
 use super::args::{BackupArgs, RestoreArgs};
 use super::live::LiveServer;
-use super::{Exit, Failure, print};
+use super::{Exit, Failure, graph, print};
 use crate::auth::key_file;
 use crate::config::Config;
 
@@ -80,9 +80,12 @@ pub(super) fn restore(
         until: args.until,
         data_dir: &config.data_dir,
     };
-    let graph_options = config.graph.clone();
+    let (neo4j, graph_options) = (graph::on_neo4j(config)?, config.graph.clone());
     let restored = run(async {
         let open_graph = |dir: &Path| -> Result<Box<dyn GraphStore>, BackupError> {
+            if let Some(graph) = neo4j {
+                return Ok(graph);
+            }
             let graph = EmbeddedGraph::open(Some(&dir.join(GRAPH_FILE)), graph_options)?;
             Ok(Box::new(graph))
         };
@@ -105,12 +108,17 @@ async fn verify_all(target: &Target, key: &BackupKey) -> Result<String, Failure>
     Ok(said)
 }
 
-/// The graph as a file: read from its own, or asked of the server that has it open.
+/// The graph as a file: read from Neo4j, from its own file, or asked of the server that has that open.
 async fn export_graph(
     config: &Config,
     scratch: &Path,
 ) -> Result<Option<(PathBuf, TransferReport)>, Failure> {
     let (file, exported) = (config.data_dir.join(GRAPH_FILE), scratch.join("graph.jsonl"));
+    if let Some(graph) = graph::on_neo4j(config)? {
+        let sink = Box::new(private_file(&exported)?);
+        let report = graph.export(sink).await.map_err(|error| failure(error.into()))?;
+        return Ok(Some((exported, report)));
+    }
     if !file.exists() {
         return Ok(None);
     }

@@ -57,12 +57,20 @@ pub(super) fn import(config: &Config, file: &Path, out: &mut dyn Write) -> Resul
     print(out, &format!("{}\n", serde_json::json!(report)))
 }
 
+/// The graph on Neo4j, where that is the engine.
+pub(super) fn on_neo4j(config: &Config) -> Result<Option<Box<dyn GraphStore>>, Failure> {
+    if config.graph.engine != GraphEngine::Neo4j {
+        return Ok(None);
+    }
+    // Nobody watches the breaker of a command that runs once.
+    let client = Neo4jClient::new(config.neo4j.clone(), Arc::new(|_, _| {}))
+        .map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
+    Ok(Some(Box::new(Neo4jGraph::new(client, config.graph.clone()).map_err(failure)?)))
+}
+
 fn open(config: &Config, must_exist: bool) -> Result<Box<dyn GraphStore>, Failure> {
-    if config.graph.engine == GraphEngine::Neo4j {
-        // Nobody watches the breaker of a command that runs once.
-        let client = Neo4jClient::new(config.neo4j.clone(), Arc::new(|_, _| {}))
-            .map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
-        return Ok(Box::new(Neo4jGraph::new(client, config.graph.clone()).map_err(failure)?));
+    if let Some(graph) = on_neo4j(config)? {
+        return Ok(graph);
     }
     let path = config.data_dir.join(GRAPH_FILE);
     if must_exist && !path.exists() {

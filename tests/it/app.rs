@@ -125,7 +125,12 @@ impl TestApp {
 
     /// The same in a directory that need not exist and that the caller cleans up.
     pub fn start_at(data: &Path) -> Self {
-        let (child, said, url) = spawn("serve", data, &[]);
+        Self::start_at_with(data, &[])
+    }
+
+    /// The same with extra environment.
+    pub fn start_at_with(data: &Path, env: &[(&str, &str)]) -> Self {
+        let (child, said, url) = spawn("serve", data, env);
         Self { url, data: DataDir::Lent(data.to_owned()), child, said }
     }
 

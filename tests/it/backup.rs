@@ -7,7 +7,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use ultimate_mcp_testkit::S3;
+use ultimate_mcp_testkit::{S3, neo4j_exclusive};
 
 use crate::app::{TestApp, binary};
 
@@ -142,6 +142,31 @@ async fn a_stopped_instance_is_backed_up_to_a_bucket_and_comes_back() {
     let restored = vault.ok("restore", &data, &[]);
     assert_eq!(restored["audit"], made["audit"]);
     all_is_there(&TestApp::start_at(&data), &artifact).await;
+}
+
+#[actix_web::test]
+async fn a_graph_on_neo4j_is_in_the_backup_and_comes_back_into_an_empty_server() {
+    let turn = neo4j_exclusive().await;
+    let settings = [
+        ("ULTIMATE_MCP__GRAPH__ENGINE", "neo4j"),
+        ("ULTIMATE_MCP__NEO4J__URI", turn.server.uri.as_str()),
+        ("ULTIMATE_MCP__NEO4J__PASSWORD", turn.server.password.as_str()),
+    ];
+    let mut vault = Vault::new();
+    vault.env = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let mut app = TestApp::start_with(&settings);
+    let artifact = live_in(&app).await;
+    vault.ok("backup", app.data.path(), &[]);
+    app.stop("-KILL");
+    drop(app);
+
+    let data = vault.folder.path().join("restored");
+    let occupied = vault.refused("restore", &data, &[]);
+    assert!(occupied.0 == Some(65) && !data.exists(), "over a graph: {occupied:?}");
+    turn.server.empty().await;
+    let restored = vault.ok("restore", &data, &[]);
+    assert_eq!(restored["graph_nodes"], 1, "{restored}");
+    all_is_there(&TestApp::start_at_with(&data, &settings), &artifact).await;
 }
 
 #[actix_web::test]
