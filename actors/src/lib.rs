@@ -13,6 +13,7 @@ pub mod engine;
 pub mod execution;
 pub mod fault;
 pub mod graph;
+pub mod hex;
 pub mod idempotency;
 pub mod ids;
 pub mod jobs;
@@ -24,6 +25,7 @@ pub mod resilience;
 pub mod sandboxes;
 pub mod sessions;
 pub mod shipping;
+mod sqlite;
 pub mod supervision;
 #[cfg(test)]
 mod testing;

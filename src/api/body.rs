@@ -10,7 +10,7 @@ use actix_web::dev::Payload;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpRequest};
-use ultimate_mcp_actors::node::digest_hex;
+use ultimate_mcp_actors::hex;
 
 use crate::error::{ApiError, Code};
 use crate::forward::BODY_HEADER;
@@ -32,7 +32,7 @@ impl FromRequest for JsonBody {
         Box::pin(async move {
             let Body(body) = read.await?;
             // What another node sent on is what it sealed.
-            if sealed.is_some_and(|sealed| sealed.as_bytes() != digest_hex(&body).as_bytes()) {
+            if sealed.is_some_and(|sealed| sealed.as_bytes() != hex::sha256(&body).as_bytes()) {
                 let message = "the body is not the one the sending node sealed";
                 return Err(ApiError::new(Code::Unauthenticated, message));
             }

@@ -127,8 +127,7 @@ impl Loaded {
     pub fn version(&self) -> Result<String, ConfigError> {
         let policy = policy::policy_text(&self.config)?;
         let values = dump::shared(&self.figment, &self.docs);
-        let mut hash =
-            ultimate_mcp_actors::node::digest_hex(format!("{policy}\0{values}").as_bytes());
+        let mut hash = ultimate_mcp_actors::hex::sha256(format!("{policy}\0{values}").as_bytes());
         hash.truncate(VERSION_CHARS);
         Ok(hash)
     }

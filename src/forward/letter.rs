@@ -8,8 +8,9 @@ use actix_web::http::header::{AUTHORIZATION, HeaderMap, USER_AGENT};
 use std::net::IpAddr;
 use std::time::Duration;
 use ultimate_mcp_actors::deadline::Deadline;
+use ultimate_mcp_actors::hex;
 use ultimate_mcp_actors::ids::SessionId;
-use ultimate_mcp_actors::node::{Letterhead, NodeId, SealError, Seals, digest_hex};
+use ultimate_mcp_actors::node::{Letterhead, NodeId, SealError, Seals};
 use uuid::Uuid;
 
 use crate::once;
@@ -59,8 +60,8 @@ pub(super) fn write(
     Letterhead {
         method: method.to_owned(),
         path: path.to_owned(),
-        body_digest: digest_hex(body),
-        token_digest: digest_hex(token.as_bytes()),
+        body_digest: hex::sha256(body),
+        token_digest: hex::sha256(token.as_bytes()),
         from: own.clone(),
         to: to.clone(),
         time_ms: now_ms(),
@@ -120,7 +121,7 @@ fn read(request: &HttpRequest) -> Option<(Letterhead, &str)> {
         method: request.method().as_str().to_owned(),
         path: path.to_owned(),
         body_digest: text(BODY_HEADER)?.to_owned(),
-        token_digest: digest_hex(only(headers, AUTHORIZATION.as_str())?.as_bytes()),
+        token_digest: hex::sha256(only(headers, AUTHORIZATION.as_str())?.as_bytes()),
         from: NodeId::parse(text(FROM)?).ok()?,
         to: NodeId::parse(text(TO)?).ok()?,
         time_ms: text(TIME)?.parse().ok()?,

@@ -6,7 +6,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use ultimate_mcp_actors::node::{ClusterSecret, Letterhead, NodeId, Seals, digest_hex};
+use ultimate_mcp_actors::hex;
+use ultimate_mcp_actors::node::{ClusterSecret, Letterhead, NodeId, Seals};
 use ultimate_mcp_testkit::{HaProxy, Redis, free_port};
 
 use crate::app::{Answer, TestApp, eventually, send_to};
@@ -344,8 +345,8 @@ async fn only_who_holds_the_secret_speaks_for_a_client(cluster: &Cluster) {
     let letter = |to: &str| Letterhead {
         method: "POST".into(),
         path: path.into(),
-        body_digest: digest_hex(body),
-        token_digest: digest_hex(format!("Bearer {token}").as_bytes()),
+        body_digest: hex::sha256(body),
+        token_digest: hex::sha256(format!("Bearer {token}").as_bytes()),
         from: id("n1"),
         to: id(to),
         time_ms: chrono::Utc::now().timestamp_millis(),

@@ -274,7 +274,7 @@ fn fold_away(connection: &Connection) {
     let folded = connection
         .busy_timeout(std::time::Duration::ZERO)
         .and_then(|()| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())))
-        .and(connection.busy_timeout(super::schema::BUSY_TIMEOUT));
+        .and(connection.busy_timeout(crate::sqlite::BUSY_TIMEOUT));
     if let Err(error) = folded {
         tracing::debug!(%error, "the write-ahead log is folded later");
     }

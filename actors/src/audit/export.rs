@@ -23,12 +23,12 @@ use uuid::Uuid;
 use super::chain::{GENESIS, HASH_BYTES};
 use super::error::AuditError;
 use super::event::{Body, Event};
-use super::prepared::hex;
 use super::query::{Filter, PREV_HASH, read_event, rfc3339};
 use super::readers::Readers;
 use super::row::{COLUMNS, Stored};
 use super::schema;
 use crate::deadline::Deadline;
+use crate::hex;
 
 /// Most exports at once; each holds a place among the readers for a few milliseconds at a time.
 pub const EXPORTS_MAX: usize = 4;
@@ -257,11 +257,11 @@ fn json_line(row: &Row<'_>, out: &mut Vec<u8>) -> rusqlite::Result<()> {
         who: event.who.and_then(|who| serde_json::from_str(who).ok()),
         format: event.format,
         erased: event.erased as i64,
-        salt: event.salt.map(hex),
-        commitment: event.commitment.map(hex),
-        seal: event.seal.map(hex),
-        prev_hash: hex(&prev.unwrap_or(GENESIS)),
-        hash: hex(event.hash),
+        salt: event.salt.map(hex::encode),
+        commitment: event.commitment.map(hex::encode),
+        seal: event.seal.map(hex::encode),
+        prev_hash: hex::encode(&prev.unwrap_or(GENESIS)),
+        hash: hex::encode(event.hash),
     };
     // Writing texts and numbers into memory does not fail.
     let _ = serde_json::to_writer(&mut *out, &line);

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::chain::{AuditKey, Erased, HASH_BYTES, Hash, same};
 use super::row::Stored;
+use crate::hex;
 
 /// Longest line that is read, in bytes: an event has bounds.
 const LINE_BYTES_MAX: u64 = 1 << 20;
@@ -135,10 +136,6 @@ fn prove(
 
 /// Bytes of hexadecimal text, at most as many as a hash has.
 fn unhex(text: &str) -> Result<Vec<u8>, ()> {
-    let plain = text.len() <= 2 * HASH_BYTES && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !plain || !text.len().is_multiple_of(2) {
-        return Err(());
-    }
-    let pairs = (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16));
-    pairs.collect::<Result<_, _>>().map_err(|_| ())
+    let bounded = text.len() <= 2 * HASH_BYTES;
+    bounded.then(|| hex::decode(text)).flatten().ok_or(())
 }

@@ -13,8 +13,9 @@ use serde_json::value::RawValue;
 use super::chain::Hash;
 use super::event::{Phase, Who};
 use super::options::Lines;
-use super::prepared::{Prepared, hex};
+use super::prepared::Prepared;
 use super::query::rfc3339;
+use crate::hex;
 
 /// Batches that may wait to be written.
 const QUEUE_BATCHES: usize = 256;
@@ -99,7 +100,7 @@ pub(crate) fn write_line(event: &Prepared, seq: i64, hash: &Hash) {
             event.outcome = outcome,
             event.created = rfc3339(event.ts_us),
             event.duration = duration_ns,
-            event.hash = hex(hash),
+            event.hash = hex::encode(hash),
             user.id = event.user_id.as_deref(),
             user_agent.original = who.user_agent,
             client.ip = who.ip_address,

@@ -35,8 +35,7 @@ mod tests;
 mod upkeep;
 mod verify;
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,10 +51,10 @@ use self::spool::Spool;
 use self::upkeep::{Erase, ErasureCopied};
 use crate::deadline::Deadline;
 use crate::ids::{CallerId, EventId};
+use crate::sqlite::create_private;
 use crate::supervision::{ChildRef, ChildSpec, Supervisor};
 
 pub(crate) use self::erasure::Erasure;
-pub(crate) use self::prepared::hex;
 pub(crate) use self::spool::{SpoolReader, Spooled};
 #[cfg(test)]
 pub(crate) use self::store::Store;
@@ -315,9 +314,6 @@ fn lock(path: &Path) -> Result<File, AuditError> {
     }
 }
 
-/// Opens the file, which nobody but us may read; SQLite gives its companions the same mode.
 fn open_private(path: &Path) -> Result<File, AuditError> {
-    let mut options = OpenOptions::new();
-    let opened = options.create(true).append(true).mode(0o600).open(path);
-    opened.map_err(|error| AuditError::Open(Arc::new(error)))
+    create_private(path).map_err(|error| AuditError::Open(Arc::new(error)))
 }

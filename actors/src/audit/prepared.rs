@@ -6,12 +6,12 @@
 
 use std::borrow::Cow;
 
-use aws_lc_rs::digest;
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::chain::Salt;
 use super::event::{EventType, NewEvent, Phase};
+use crate::hex;
 use crate::ids::{CallId, EventId};
 
 /// Most bytes of serialised `details`; chosen so that a batch of a thousand events stays below 32 MiB.
@@ -147,7 +147,7 @@ fn append_details(json: &mut Vec<u8>, event: &NewEvent) {
         return;
     }
     let bytes = json.len() - start;
-    let sha256 = hex(digest::digest(&digest::SHA256, &json[start..]).as_ref());
+    let sha256 = hex::sha256(&json[start..]);
     json.truncate(start);
     let stub = format!(r#"{{"truncated":{{"bytes":{bytes},"sha256":"{sha256}"}}}}"#);
     json.extend_from_slice(stub.as_bytes());
@@ -171,17 +171,6 @@ pub(crate) fn cut(text: &str, bytes_max: usize) -> Cow<'_, str> {
 
 fn cut_owned(text: &str, bytes_max: usize) -> String {
     cut(text, bytes_max).into_owned()
-}
-
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        text.push(DIGITS[usize::from(byte >> 4)] as char);
-        text.push(DIGITS[usize::from(byte & 15)] as char);
-    }
-    text
 }
 
 #[cfg(test)]

@@ -15,7 +15,8 @@ use uuid::Uuid;
 
 use super::error::AuditError;
 use super::event::{Body, Event, EventType, Phase};
-use super::prepared::{cut, hex};
+use super::prepared::cut;
+use crate::hex;
 
 /// Most events on one page.
 pub const LIMIT_MAX: usize = 1000;
@@ -256,7 +257,7 @@ pub(crate) fn read_event(row: &Row<'_>) -> rusqlite::Result<(i64, Event)> {
     };
     let hash = |index| -> rusqlite::Result<String> {
         let bytes = row.get_ref(index)?.as_blob_or_null()?;
-        Ok(hex(bytes.unwrap_or(&super::chain::GENESIS)))
+        Ok(hex::encode(bytes.unwrap_or(&super::chain::GENESIS)))
     };
     let body = row.get_ref(9)?.as_str()?;
     let event = Event {

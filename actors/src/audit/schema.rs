@@ -4,14 +4,10 @@
 //! were written in.
 
 use std::path::Path;
-use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-/// How long a writer waits for another connection's lock (e.g. a stalled predecessor's commit). Shorter
-/// than the watchdog's patience (`supervision.default.stall_after_ms`), so that a locked file is an
-/// error to the callers and not a stall.
-pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+use crate::sqlite::{BUSY_TIMEOUT, open_durable};
 
 /// `PRAGMA user_version` of the tables below; 0 is the first version, which did not set it.
 const VERSION: i64 = 2;
@@ -110,13 +106,9 @@ PRAGMA user_version = 2;
 
 /// Opens the file for the one writer; creates it when missing, brings it up to date when older.
 ///
-/// `synchronous = FULL`: a commit returns after its fsync (sqlite.org/pragma.html#pragma_synchronous).
 /// `secure_delete`: what is erased or cut is overwritten, not only unlinked; appending costs nothing more.
 pub(crate) fn open_writer(path: &Path, wal_pages: u32) -> rusqlite::Result<Connection> {
-    let mut connection = Connection::open(path)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
+    let mut connection = open_durable(path)?;
     connection.pragma_update(None, "wal_autocheckpoint", wal_pages)?;
     connection.pragma_update(None, "secure_delete", true)?;
     // 16 MiB of pages: the right-hand edges of all indexes and of the table stay in memory.

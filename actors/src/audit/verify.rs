@@ -18,10 +18,10 @@ use serde::Serialize;
 use super::chain::{AuditKey, Erased, HASH_BYTES, Hash, same};
 use super::cut::{self, Cut};
 use super::error::AuditError;
-use super::prepared::hex;
 use super::row::{COLUMNS, COLUMNS_FIRST, Stored};
 use super::schema;
 use super::store::{Head, read_head};
+use crate::hex;
 
 /// What is wrong with the trail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -114,7 +114,7 @@ impl VerifyReport {
             erased: 0,
             sealed: 0,
             witness_removed: false,
-            last_hash: hex(&Cut::NONE.hash),
+            last_hash: hex::encode(&Cut::NONE.hash),
             broken: Some(Broken { seq: 0, fault: Fault::CutChanged }),
         }
     }
@@ -159,7 +159,7 @@ pub fn verify_against(
         erased: walk.erased,
         sealed: walk.sealed,
         witness_removed: witness.is_some_and(|known| known.seq < cut.seq),
-        last_hash: hex(&walk.hash),
+        last_hash: hex::encode(&walk.hash),
         broken,
     })
 }

@@ -6,11 +6,11 @@
 //! name back.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 
 use super::bans::Ban;
 use super::entry::{Entry, RoleEntry};
 use super::snapshot::{NameHash, name_hash};
+use crate::hex;
 
 /// What stands in the place of an erased user's name.
 pub(super) const ERASED: &str = "[erased]";
@@ -94,22 +94,12 @@ fn anonymous(mut entry: Entry) -> Entry {
 
 /// The hash of a name, in hexadecimal.
 pub(super) fn hash_text(user: &str) -> String {
-    name_hash(user).iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    hex::encode(&name_hash(user))
 }
 
 /// The hash from its text.
 pub(super) fn hash_of(text: &str) -> Option<NameHash> {
-    let mut hash = NameHash::default();
-    if text.len() != 2 * hash.len() || !text.is_ascii() {
-        return None;
-    }
-    for (index, byte) in hash.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).ok()?;
-    }
-    Some(hash)
+    hex::decode(text)?.try_into().ok()
 }
 
 #[cfg(test)]

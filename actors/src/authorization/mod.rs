@@ -23,7 +23,6 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +36,7 @@ use crate::deadline::Deadline;
 use crate::ids::CallerId;
 use crate::node::NodeId;
 use crate::redis::RedisClient;
+use crate::sqlite::create_private;
 use crate::supervision::{ChildRef, ChildSpec, Supervisor};
 
 pub(crate) use self::snapshot::ChangedRoles;
@@ -92,8 +92,7 @@ impl AuthorizationHandle {
         node: NodeId,
         redis: Option<RedisClient>,
     ) -> Result<Self, AuthorizationError> {
-        let mut file = std::fs::OpenOptions::new();
-        file.create(true).append(true).mode(0o600).open(path).map_err(AuthorizationError::open)?;
+        create_private(path).map_err(AuthorizationError::open)?;
         let registry = Registry::open(path, Arc::new(policy), options.clone(), node.clone())?;
         let published = Arc::new(ArcSwap::from_pointee(registry.snapshot()));
         drop(registry);

@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
@@ -16,9 +15,7 @@ use super::entry::{Entry, RoleEntry};
 use super::erasure::{ERASED, Erasures, Fate, hash_of};
 use super::snapshot::{NameHash, Snapshot, name_hash};
 use crate::node::NodeId;
-
-/// How long a writer waits for another connection's lock; shorter than the watchdog's patience.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+use crate::sqlite::open_durable;
 
 /// `ledger` holds every fact with its rank, as nodes exchange them; the other tables are what follows
 /// from it, in the form that is asked for. `known_user` keeps a user whose last role was removed: known, with nothing granted.
@@ -77,10 +74,7 @@ pub(super) struct Store {
 
 impl Store {
     pub(super) fn open(path: &Path, node: &NodeId) -> rusqlite::Result<Self> {
-        let connection = Connection::open(path)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
+        let connection = open_durable(path)?;
         connection.pragma_update(None, "foreign_keys", true)?;
         // What is erased is overwritten, not only unlinked.
         connection.pragma_update(None, "secure_delete", true)?;

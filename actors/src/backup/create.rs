@@ -10,11 +10,12 @@ use serde::Serialize;
 use super::collect::{files, is_database, snapshot};
 use super::error::BackupError;
 use super::manifest::{AuditPoint, FORMAT, Item, Manifest};
-use super::seal::{BackupKey, hex};
+use super::seal::BackupKey;
 use super::target::Target;
 use crate::audit::AuditKey;
 use crate::engine::AUDIT_FILE;
 use crate::graph::model::TransferReport;
+use crate::hex;
 
 /// Path of the exported graph among the items.
 pub(super) const GRAPH_EXPORT: &str = "graph.jsonl";
@@ -59,7 +60,7 @@ pub async fn create(
     target: &Target,
 ) -> Result<Created, BackupError> {
     let created_at = Utc::now();
-    let instance = hex(&source.audit_key.id());
+    let instance = hex::encode(&source.audit_key.id());
     let paths = files(source.data_dir)?;
     // The audit is copied last but its number names the backup, so the copies are made first.
     let mut copies = Vec::with_capacity(paths.len());
@@ -126,7 +127,7 @@ fn copy_of(
 /// The authentic end of a copied audit.
 pub(super) fn audit_point(path: &Path, key: &AuditKey) -> Result<AuditPoint, BackupError> {
     let (seq, hash) = crate::audit::end_of(path, key)?;
-    Ok(AuditPoint { seq, hash: hex(&hash) })
+    Ok(AuditPoint { seq, hash: hex::encode(&hash) })
 }
 
 struct Upload<'a> {

@@ -15,13 +15,14 @@ use serde::Serialize;
 use super::create::GRAPH_EXPORT;
 use super::error::BackupError;
 use super::manifest::{AuditPoint, Item, MANIFEST_BYTES_MAX, Manifest};
-use super::seal::{BackupKey, hex};
+use super::seal::BackupKey;
 use super::segment::{append, following};
 use super::target::{Listed, Target};
 use crate::audit::{self, AuditKey};
 use crate::engine::AUDIT_FILE;
 use crate::graph::GraphStore;
 use crate::graph::model::ImportMode;
+use crate::hex;
 
 /// What to restore, and where to.
 pub struct RestoreRequest<'a> {
@@ -233,7 +234,7 @@ async fn restore_audit(
     let path = dir.join(AUDIT_FILE);
     let damaged = |problem: String| BackupError::damaged(AUDIT_FILE, problem);
     let (seq, hash) = audit::end_of(&path, audit_key)?;
-    if (seq, hex(&hash)) != (manifest.audit.seq, manifest.audit.hash.clone()) {
+    if (seq, hex::encode(&hash)) != (manifest.audit.seq, manifest.audit.hash.clone()) {
         return Err(damaged("its end is not where the manifest says".to_owned()));
     }
     let segment = dir.join("segment.copy");
@@ -253,7 +254,7 @@ async fn restore_audit(
     if let Some(broken) = &report.broken {
         return Err(damaged(format!("the restored chain is broken at event {}", broken.seq)));
     }
-    Ok(AuditPoint { seq, hash: hex(&hash) })
+    Ok(AuditPoint { seq, hash: hex::encode(&hash) })
 }
 
 fn occupied(dir: &Path) -> Result<bool, BackupError> {

@@ -17,6 +17,7 @@ use aws_lc_rs::hkdf;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 
 use super::error::BackupError;
+use crate::hex;
 
 /// What every sealed object begins with.
 const MAGIC: &[u8; 8] = b"UMCPSEA1";
@@ -52,7 +53,7 @@ impl hkdf::KeyType for ObjectKey {
 impl BackupKey {
     /// A new random key as the text that [`BackupKey::parse`] reads.
     pub fn generate() -> String {
-        hex(&random::<KEY_BYTES>())
+        hex::encode(&random::<KEY_BYTES>())
     }
 
     /// Reads 64 hexadecimal digits; white space around them does not count.
@@ -64,17 +65,12 @@ impl BackupKey {
             path: path.to_owned(),
             problem: problem.to_owned(),
         };
-        let digits = text.trim().as_bytes();
+        let digits = text.trim();
         if digits.len() != 2 * KEY_BYTES {
             return Err(bad("64 hexadecimal digits are needed; `backup --new-key FILE` makes one"));
         }
-        let mut key = [0; KEY_BYTES];
-        for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
-            let pair = std::str::from_utf8(pair).ok();
-            let value = pair.and_then(|pair| u8::from_str_radix(pair, 16).ok());
-            *byte = value.ok_or_else(|| bad("it has something other than hexadecimal digits"))?;
-        }
-        Ok(Self(key))
+        let key = hex::decode(digits).and_then(|key| key.try_into().ok());
+        key.map(Self).ok_or_else(|| bad("it has something other than hexadecimal digits"))
     }
 
     fn cipher(&self, salt: &[u8]) -> Aes256Gcm {
@@ -92,15 +88,6 @@ fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).expect("the kernel has randomness once the system is up");
     bytes
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 /// What went through a sealer or an opener.
@@ -128,7 +115,7 @@ impl Meter {
     }
 
     fn passed(self) -> Passed {
-        Passed { bytes: self.bytes, sha256: hex(self.digest.finish().as_ref()) }
+        Passed { bytes: self.bytes, sha256: hex::encode(self.digest.finish().as_ref()) }
     }
 }
 

@@ -13,9 +13,10 @@ use serde::Serialize;
 use super::create::audit_point;
 use super::error::BackupError;
 use super::manifest::AuditPoint;
-use super::seal::{BackupKey, hex};
+use super::seal::BackupKey;
 use super::target::Target;
 use crate::audit::AuditKey;
+use crate::hex;
 
 /// What was archived.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -50,7 +51,7 @@ pub async fn archive(
     key: &BackupKey,
     target: &Target,
 ) -> Result<Archived, BackupError> {
-    let instance = hex(&audit_key.id());
+    let instance = hex::encode(&audit_key.id());
     let held = reaches(target, &instance).await?.ok_or_else(|| {
         BackupError::NotFound(
             "there is no backup of this instance yet; make a full one first".into(),

@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 
 use super::Sharing;
 use super::options::CacheOptions;
+use super::shared::channel;
 use super::store::Caches;
 use crate::redis::Notice;
 
@@ -62,8 +63,7 @@ impl Supervised for CacheActor {
 
 /// Learns of writes on other nodes: at once when told, every second otherwise.
 async fn listen(sharing: Sharing, published: Arc<ArcSwap<Caches>>) {
-    let shared = sharing.tier();
-    let mut heard = shared.client().subscribe(vec![shared.channel()]);
+    let mut heard = sharing.redis.subscribe(vec![channel(&sharing.redis)]);
     let mut ticks = tokio::time::interval(SYNC_PERIOD);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

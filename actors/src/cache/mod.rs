@@ -130,8 +130,8 @@ impl CacheHandle {
 }
 
 impl Sharing {
-    fn tier(&self) -> Shared {
-        Shared::new(self.redis.clone())
+    fn tier(&self, namespace: Namespace) -> Shared {
+        Shared::new(self.redis.clone(), namespace)
     }
 }
 
@@ -139,6 +139,6 @@ impl Sharing {
 fn caches(options: &CacheOptions, sharing: Option<&Sharing>) -> Caches {
     Caches::new(options, |namespace| {
         let sharing = sharing?;
-        (namespace == Namespace::Lint || sharing.graph).then(|| sharing.tier())
+        (namespace == Namespace::Lint || sharing.graph).then(|| sharing.tier(namespace))
     })
 }

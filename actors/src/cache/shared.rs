@@ -9,11 +9,13 @@
 //! A value counts only if its generation is the one read in the same round trip. Called by the store.
 //! Never fails its callers: without Redis every look is a miss and every write is dropped and counted.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::entry::{Entry, token};
 use super::stats::Namespace;
 use crate::deadline::Deadline;
+use crate::hex;
 use crate::redis::redis::{cmd, pipe};
 use crate::redis::{RedisClient, RedisError};
 
@@ -37,41 +39,34 @@ pub(super) struct Found {
 #[derive(Clone)]
 pub(super) struct Shared {
     redis: RedisClient,
+    namespace: Namespace,
+    generation: Arc<str>,
+    /// What every value's key begins with.
+    values: Arc<str>,
     patience: Duration,
 }
 
 /// The keys of one entry.
 pub(super) struct Keys {
-    generation: String,
+    generation: Arc<str>,
     value: String,
 }
 
 impl Shared {
-    pub(super) fn new(redis: RedisClient) -> Self {
+    pub(super) fn new(redis: RedisClient, namespace: Namespace) -> Self {
+        let key = |last: &str| Arc::from(redis.key(&["cache", namespace.name(), last]));
+        let (generation, values) = (key("gen"), key(""));
         // Longer than the client's own limits, so that its verdict counts and the breaker learns.
-        Self { redis, patience: Duration::from_secs(3) }
+        Self { redis, namespace, generation, values, patience: Duration::from_secs(3) }
     }
 
     pub(super) fn client(&self) -> &RedisClient {
         &self.redis
     }
 
-    pub(super) fn keys(&self, namespace: Namespace, digest: &[u8; 32]) -> Keys {
-        let mut tag = String::with_capacity(66);
-        tag.push('{');
-        for byte in digest {
-            tag.push(char::from(HEX[usize::from(byte >> 4)]));
-            tag.push(char::from(HEX[usize::from(byte & 15)]));
-        }
-        tag.push('}');
-        Keys {
-            generation: self.generation_key(namespace),
-            value: self.redis.key(&["cache", namespace.name(), &tag]),
-        }
-    }
-
-    pub(super) fn channel(&self) -> String {
-        self.redis.key(&["cache", "invalidated"])
+    pub(super) fn keys(&self, digest: &[u8; 32]) -> Keys {
+        let value = [&*self.values, "{", &hex::encode(digest), "}"].concat();
+        Keys { generation: self.generation.clone(), value }
     }
 
     /// Generation and value in one round trip.
@@ -80,13 +75,13 @@ impl Shared {
         let (generation, bytes): Two = match self.redis.is_cluster() {
             false => {
                 let mut both = cmd("MGET");
-                both.arg(&keys.generation).arg(&keys.value);
+                both.arg(&*keys.generation).arg(&keys.value);
                 self.redis.run(self.deadline(), false, &both).await?
             }
             // Two slots, two nodes, asked at the same time.
             true => {
                 let (mut first, mut second) = (cmd("GET"), cmd("GET"));
-                first.arg(&keys.generation);
+                first.arg(&*keys.generation);
                 second.arg(&keys.value);
                 futures_util::try_join!(
                     self.redis.run(self.deadline(), false, &first),
@@ -105,13 +100,12 @@ impl Shared {
     }
 
     /// The namespace's generation; begun if there is none.
-    pub(super) async fn generation(&self, namespace: Namespace) -> Result<u64, RedisError> {
-        let key = self.generation_key(namespace);
+    pub(super) async fn generation(&self) -> Result<u64, RedisError> {
         let mut get = cmd("GET");
-        get.arg(&key);
+        get.arg(&*self.generation);
         match self.redis.run(self.deadline(), true, &get).await? {
             Some(generation) => Ok(generation),
-            None => self.begin(&key).await,
+            None => self.begin(&self.generation).await,
         }
     }
 
@@ -124,13 +118,13 @@ impl Shared {
     }
 
     /// Makes everything stored before count no more, and tells the other nodes.
-    pub(super) async fn renew(&self, namespace: Namespace, to: u64) -> Result<(), RedisError> {
+    pub(super) async fn renew(&self, to: u64) -> Result<(), RedisError> {
         let mut set = cmd("SET");
-        set.arg(self.generation_key(namespace)).arg(to);
+        set.arg(&*self.generation).arg(to);
         // Repeating it would only drop what was stored in between.
         self.redis.run::<()>(self.deadline(), true, &set).await?;
         let mut tell = cmd("PUBLISH");
-        tell.arg(self.channel()).arg(format!("{} {to}", namespace.name()));
+        tell.arg(channel(&self.redis)).arg(format!("{} {to}", self.namespace.name()));
         // Nodes that do not hear it look by themselves every second.
         let _ = self.redis.run::<i64>(self.deadline(), true, &tell).await;
         Ok(())
@@ -166,16 +160,15 @@ impl Shared {
         let _ = self.redis.run::<i64>(self.deadline(), false, &delete).await;
     }
 
-    fn generation_key(&self, namespace: Namespace) -> String {
-        self.redis.key(&["cache", namespace.name(), "gen"])
-    }
-
     fn deadline(&self) -> Deadline {
         Deadline::after(self.patience)
     }
 }
 
-const HEX: &[u8; 16] = b"0123456789abcdef";
+/// Where nodes tell each other of invalidations.
+pub(super) fn channel(redis: &RedisClient) -> String {
+    redis.key(&["cache", "invalidated"])
+}
 
 fn lease_key(keys: &Keys) -> String {
     format!("{}:lease", keys.value)

@@ -100,7 +100,7 @@ impl Space {
         self.counters.invalidated();
         self.clear();
         let Some(shared) = shared else { return };
-        match shared.renew(self.namespace, to).await {
+        match shared.renew(to).await {
             Ok(()) => drop(self.generation.owed.fetch_sub(1, Ordering::AcqRel)),
             Err(_) => self.lose(),
         }
@@ -111,7 +111,7 @@ impl Space {
         let Some(shared) = &self.shared else { return };
         let generation = &self.generation;
         let before = generation.now();
-        let current = match shared.generation(self.namespace).await {
+        let current = match shared.generation().await {
             Ok(current) => current,
             Err(_) => return self.lose(),
         };
@@ -124,7 +124,7 @@ impl Space {
         generation.now.store(to, Ordering::Release);
         self.counters.invalidated();
         self.clear();
-        if shared.renew(self.namespace, to).await.is_ok() {
+        if shared.renew(to).await.is_ok() {
             generation.lost.store(false, Ordering::Release);
             generation.owed.fetch_sub(owed, Ordering::AcqRel);
             generation.confirmed();

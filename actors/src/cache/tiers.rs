@@ -126,7 +126,7 @@ impl Space {
     /// Redis, unless it has not heard yet what this node has written.
     fn second_tier(&self, digest: &[u8; 32]) -> Option<(&Shared, Keys)> {
         let shared = self.shared.as_ref().filter(|_| !self.generation.owes())?;
-        Some((shared, shared.keys(self.namespace, digest)))
+        Some((shared, shared.keys(digest)))
     }
 
     async fn look(&self, shared: &Shared, keys: &Keys) -> Option<Found> {

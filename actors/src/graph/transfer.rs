@@ -24,6 +24,7 @@ use super::error::GraphError;
 use super::model::{RelationshipRef, TransferReport};
 use super::options::GraphOptions;
 use super::property::{self, Changes, Property};
+use crate::hex;
 
 /// Version of the format.
 pub const FORMAT_VERSION: u32 = 1;
@@ -132,7 +133,7 @@ impl ExportWriter {
 
     /// Writes the last line and flushes the sink.
     pub fn finish(mut self) -> Result<TransferReport, GraphError> {
-        self.report.sha256 = hex(self.digest.clone());
+        self.report.sha256 = hex::encode(self.digest.clone().finish().as_ref());
         let end = End {
             nodes: self.report.nodes,
             relationships: self.report.relationships,
@@ -149,10 +150,6 @@ impl ExportWriter {
 
 fn json(properties: &BTreeMap<String, Property>) -> BTreeMap<&str, Value> {
     properties.iter().map(|(name, value)| (name.as_str(), value.to_json())).collect()
-}
-
-fn hex(digest: Context) -> String {
-    digest.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// One record of an import.
@@ -296,7 +293,7 @@ impl<'a> ImportReader<'a> {
                 end.nodes, end.relationships, counted.0, counted.1
             )));
         }
-        self.report.sha256 = hex(self.digest.clone());
+        self.report.sha256 = hex::encode(self.digest.clone().finish().as_ref());
         if end.sha256.is_some_and(|announced| announced != self.report.sha256) {
             return Err(self.wrong("the digest differs: the file was changed after the export"));
         }

@@ -5,7 +5,6 @@
 //! Dies when: a handler panics; a failed write is no death but an error to its caller.
 //! Restarted: by its supervisor; it opens the store anew. Runs in hand keep their claims.
 
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +17,7 @@ use super::options::IdempotencyOptions;
 use super::store::{Said, Store};
 use super::{Attempt, End, Standing};
 use crate::deadline::Deadline;
+use crate::sqlite::create_private;
 use crate::supervision::{ChildRef, ChildSpec, Supervisor};
 
 /// How often expired keys are dropped.
@@ -113,9 +113,7 @@ impl Local {
         path: &Path,
         options: IdempotencyOptions,
     ) -> Result<Self, IdempotencyError> {
-        let mut file = std::fs::OpenOptions::new();
-        let made = file.create(true).append(true).mode(0o600).open(path);
-        made.map_err(|error| IdempotencyError::File(Arc::new(error)))?;
+        create_private(path).map_err(|error| IdempotencyError::File(Arc::new(error)))?;
         let owner = uuid::Uuid::new_v4().to_string();
         let setup = Setup { path: path.to_owned(), owner, options: options.clone() };
         let spec = ChildSpec::new("idempotency", options.mailbox, move || KeysActor {

@@ -18,6 +18,7 @@ use super::error::IdempotencyError;
 use super::options::IdempotencyOptions;
 use super::{Attempt, End, Standing, Store};
 use crate::deadline::Deadline;
+use crate::hex;
 use crate::redis::redis::{ErrorKind, RedisError as Wire};
 use crate::redis::{RedisClient, RedisError, Script};
 
@@ -148,5 +149,5 @@ impl Store for Shared {
 /// 128 bits of a SHA-256: any text becomes a key, and no two share one by chance.
 fn digest_of(text: &str) -> String {
     let digest = digest::digest(&digest::SHA256, text.as_bytes());
-    digest.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&digest.as_ref()[..16])
 }

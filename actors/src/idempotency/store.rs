@@ -10,9 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::options::IdempotencyOptions;
 use super::{Attempt, End, Standing};
-
-/// How long a writer waits for another connection's lock.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+use crate::sqlite::open_durable;
 
 /// `owner` is the process that runs it: what another one has not ended, nobody will.
 const TABLES: &str = "
@@ -66,10 +64,7 @@ impl Store {
         owner: String,
         options: IdempotencyOptions,
     ) -> rusqlite::Result<Self> {
-        let connection = Connection::open(path)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
+        let connection = open_durable(path)?;
         connection.execute_batch(TABLES)?;
         let rows = count(&connection, "SELECT count(*) FROM attempt", [])?;
         Ok(Self { connection, owner, options, rows })

@@ -12,6 +12,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::error::JobsError;
+use crate::hex;
 
 const VERSION: u8 = 1;
 const KEY_ID_BYTES: usize = 8;
@@ -63,7 +64,7 @@ impl Sealer {
 
     /// The id of the key that seals, in hexadecimal.
     pub fn key_id(&self) -> String {
-        self.keys[0].0.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(&self.keys[0].0)
     }
 
     /// Seals a text for one job or schedule.

@@ -20,4 +20,4 @@ pub use self::id::{InvalidNodeId, NODE_ID_BYTES_MAX, NODE_ID_FILE, NodeId};
 pub use self::list::{NodeIdentity, NodeList, NodeStatus, NodesHandle};
 pub use self::options::NodeOptions;
 pub use self::registry::{Listed, NodeWords};
-pub use self::seal::{ClusterSecret, Letterhead, SealError, Seals, digest_hex};
+pub use self::seal::{ClusterSecret, Letterhead, SealError, Seals};

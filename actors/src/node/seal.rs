@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::error::NodeError;
 use super::id::NodeId;
+use crate::hex;
 
 /// Fewest bytes of the secret: as many as the MAC has.
 const SECRET_BYTES_MIN: usize = 32;
@@ -74,9 +75,9 @@ pub struct Letterhead {
     pub method: String,
     /// Path and query.
     pub path: String,
-    /// [`digest_hex`] of the body.
+    /// [`hex::sha256`] of the body.
     pub body_digest: String,
-    /// [`digest_hex`] of what the client showed as `Authorization`.
+    /// [`hex::sha256`] of what the client showed as `Authorization`.
     pub token_digest: String,
     /// Who forwards.
     pub from: NodeId,
@@ -182,7 +183,7 @@ impl Seals {
     pub fn seal(&self, letter: &Letterhead) -> Result<String, SealError> {
         let secret = self.secret.as_ref().ok_or(SealError::NoSecret)?;
         let text = letter.text().ok_or(SealError::Broken)?;
-        Ok(hex(hmac::sign(&secret.0, text.as_bytes()).as_ref()))
+        Ok(hex::encode(hmac::sign(&secret.0, text.as_bytes()).as_ref()))
     }
 
     /// Checks a letter by our clock (`now_ms`, milliseconds since the epoch) and remembers it.
@@ -219,26 +220,9 @@ impl Seals {
     }
 }
 
-/// SHA-256 in hexadecimal.
-pub fn digest_hex(bytes: &[u8]) -> String {
-    hex(digest::digest(&digest::SHA256, bytes).as_ref())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes();
-    if digits.len() != 2 * digest::SHA256_OUTPUT_LEN {
-        return None;
-    }
-    let nibble = |digit: u8| (digit as char).to_digit(16).map(|value| value as u8);
-    digits.chunks(2).map(|pair| Some(nibble(pair[0])? << 4 | nibble(pair[1])?)).collect()
+    let whole = text.len() == 2 * digest::SHA256_OUTPUT_LEN;
+    whole.then(|| hex::decode(text)).flatten()
 }
 
 #[cfg(test)]
@@ -261,8 +245,8 @@ mod tests {
         Letterhead {
             method: "POST".into(),
             path: "/api/v1/tools/sandbox_execute".into(),
-            body_digest: digest_hex(b"{}"),
-            token_digest: digest_hex(b"Bearer x"),
+            body_digest: hex::sha256(b"{}"),
+            token_digest: hex::sha256(b"Bearer x"),
             from: node("a"),
             to: node("b"),
             time_ms: NOW,
@@ -304,8 +288,8 @@ mod tests {
         let changed = [
             Letterhead { method: "GET".into(), ..good.clone() },
             Letterhead { path: "/api/v1/tools/graph_delete".into(), ..good.clone() },
-            Letterhead { body_digest: digest_hex(b"[]"), ..good.clone() },
-            Letterhead { token_digest: digest_hex(b"Bearer y"), ..good.clone() },
+            Letterhead { body_digest: hex::sha256(b"[]"), ..good.clone() },
+            Letterhead { token_digest: hex::sha256(b"Bearer y"), ..good.clone() },
             Letterhead { from: node("c"), ..good.clone() },
             Letterhead { to: node("c"), ..good.clone() },
             Letterhead { time_ms: NOW + 1, ..good.clone() },

@@ -14,9 +14,10 @@ use super::model::Known;
 use super::options::ShippingOptions;
 use super::status::Shared;
 use super::{model, schema, statements as cypher};
-use crate::audit::{AuditError, AuditHandle, Erasure, SpoolReader, Spooled, hex};
+use crate::audit::{AuditError, AuditHandle, Erasure, SpoolReader, Spooled};
 use crate::authorization::{AuthorizationHandle, Snapshot};
 use crate::deadline::Deadline;
+use crate::hex;
 use crate::neo4j::{Limits, Neo4jClient, Params, Statement, migrations};
 use crate::resilience::schedule::{Schedule, ScheduleOptions};
 
@@ -119,7 +120,7 @@ impl Shipper {
         let mut seq = rows.int("seq").unwrap_or(0);
         let hash = self.reading(move |spool| spool.hash_at(seq)).await?;
         let noted = rows.first().and_then(|row| row.text("hash")).map(str::to_owned);
-        if seq > removed && hash.map(|hash| hex(&hash)) != noted {
+        if seq > removed && hash.map(|hash| hex::encode(&hash)) != noted {
             tracing::warn!(seq, "the trail was put back to an earlier state; it is shipped anew");
             let forget = Statement::new(cypher::DROP_CURSOR).with(params);
             client.write(vec![forget], soon(), true).await?;

@@ -1,14 +1,11 @@
 //! The file: tables, indices, and what happens when it is opened.
 
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::time::Duration;
 
 use rusqlite::Connection;
 
 use crate::jobs::error::JobsError;
-
-const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+use crate::sqlite::{create_private, open_durable};
 
 /// States as numbers: 0 queued, 1 claimed, 2 running, above: over. `spec` and `status` are JSON; the
 /// other columns repeat what is searched by. `active` counts jobs that are not over, per owner and (under
@@ -65,13 +62,9 @@ CREATE INDEX IF NOT EXISTS schedule_by_owner ON schedule (owner, id);
 ";
 
 pub(super) fn open(path: &Path) -> Result<Connection, JobsError> {
-    let mut file = std::fs::OpenOptions::new();
-    let made = file.create(true).append(true).mode(0o600).open(path);
-    made.map_err(|error| JobsError::Start(format!("{}: {error}", path.display()).into()))?;
-    let connection = Connection::open(path)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
+    create_private(path)
+        .map_err(|error| JobsError::Start(format!("{}: {error}", path.display()).into()))?;
+    let connection = open_durable(path)?;
     connection.set_prepared_statement_cache_capacity(64);
     connection.execute_batch(TABLES)?;
     Ok(connection)
