@@ -39,42 +39,56 @@ pub(super) fn statements(events: &[Spooled], node_id: &str, known: Known) -> Vec
 pub(super) fn links(events: &[Spooled], node_id: &str, known: Known) -> Vec<Statement> {
     let calls: Vec<Call<'_>> = events.iter().filter_map(Call::of).collect();
     let mut batch = Vec::new();
-    let mut add = |text: Cow<'static, str>, rows: Vec<BoltType>| {
+    let mut add = |text: &'static str, rows: Vec<BoltType>| {
         if !rows.is_empty() {
             batch.push(unwind(text, rows.into_iter()));
         }
     };
-    let linking = |text: &'static str| match known {
-        Known::New => cypher::for_new(text).into(),
-        Known::Perhaps => text.into(),
-    };
-    let executions = match known {
-        Known::New => cypher::NEW_EXECUTIONS,
-        Known::Perhaps => cypher::EXECUTIONS,
-    };
-    add(executions.into(), calls.iter().map(|call| execution(call.of, call.id, node_id)).collect());
-    let all = |names: fn(&Call<'_>) -> Option<String>| {
-        let pairs = calls.iter().filter_map(|call| Some((call.id, names(call)?)));
-        pairs.collect::<Vec<_>>()
-    };
-    let singles = [
-        (cypher::USERS, cypher::RAN, all(|call| call.of.event.user_id.clone())),
-        (cypher::SESSIONS, cypher::IN_SESSION, all(|call| call.of.event.body.session_id.clone())),
-        (cypher::TRACES, cypher::IN_TRACE, all(|call| call.of.event.body.trace_id.clone())),
-    ];
-    for (nodes, relationships, pairs) in singles {
-        let names: BTreeSet<&str> = pairs.iter().map(|(_, name)| name.as_str()).collect();
-        add(nodes.into(), names.into_iter().map(BoltType::from).collect());
-        add(linking(relationships), pairs.iter().map(|(call, name)| link(call, name)).collect());
-    }
+    let (users, sessions, traces) = (
+        links_by(&calls, Call::user),
+        links_by(&calls, Call::session),
+        links_by(&calls, Call::trace),
+    );
     let artifacts: Vec<_> = calls.iter().flat_map(Call::artifacts).collect();
-    add(cypher::ARTIFACTS.into(), artifacts.iter().map(|(_, artifact)| artifact.node()).collect());
-    add(linking(cypher::PRODUCED), artifacts.iter().map(|(call, a)| link(call, a.id)).collect());
     let touched: BTreeSet<_> = calls.iter().flat_map(Call::touched).collect();
-    let keys: BTreeSet<&str> = touched.iter().map(|(_, key)| *key).collect();
-    add(cypher::DATA.into(), keys.into_iter().map(BoltType::from).collect());
-    add(linking(cypher::TOUCHED), touched.iter().map(|(call, key)| link(call, key)).collect());
+    add(cypher::USERS, names(&users));
+    add(cypher::SESSIONS, names(&sessions));
+    add(cypher::TRACES, names(&traces));
+    add(cypher::ARTIFACTS, artifacts.iter().map(|(_, artifact)| artifact.node()).collect());
+    add(cypher::DATA, names(&touched));
+    match known {
+        Known::New => {
+            add(cypher::NEW_EXECUTIONS, calls.iter().map(|call| call.linked(node_id)).collect());
+        }
+        Known::Perhaps => {
+            let produced = artifacts.iter().map(|(call, artifact)| (*call, artifact.id)).collect();
+            let executions = calls.iter().map(|call| execution(call.of, call.id, node_id));
+            add(cypher::EXECUTIONS, executions.collect());
+            add(cypher::RAN, pairs(&users));
+            add(cypher::IN_SESSION, pairs(&sessions));
+            add(cypher::IN_TRACE, pairs(&traces));
+            add(cypher::PRODUCED, pairs(&produced));
+            add(cypher::TOUCHED, pairs(&touched));
+        }
+    }
     batch
+}
+
+/// Calls and what each is linked to.
+type Links<'a> = BTreeSet<(&'a str, &'a str)>;
+
+fn links_by<'a>(calls: &[Call<'a>], to: fn(&Call<'a>) -> Option<&'a str>) -> Links<'a> {
+    calls.iter().filter_map(|call| Some((call.id, to(call)?))).collect()
+}
+
+/// What is linked to, each once, in an order that is the same for everybody: locks are taken in it.
+fn names(links: &Links<'_>) -> Vec<BoltType> {
+    let names: BTreeSet<&str> = links.iter().map(|(_, name)| *name).collect();
+    names.into_iter().map(BoltType::from).collect()
+}
+
+fn pairs(links: &Links<'_>) -> Vec<BoltType> {
+    links.iter().map(|(call, to)| link(call, to)).collect()
 }
 
 /// An event's properties as a row, for replacing the one that is there.
@@ -118,7 +132,37 @@ impl<'a> Call<'a> {
         (event.phase == Phase::Outcome && event.tool.is_some()).then_some(Self { of, id })
     }
 
-    fn list(&self, name: &str) -> impl Iterator<Item = &'a Value> {
+    fn user(&self) -> Option<&'a str> {
+        self.of.event.user_id.as_deref()
+    }
+
+    fn session(&self) -> Option<&'a str> {
+        self.of.event.body.session_id.as_deref()
+    }
+
+    fn trace(&self) -> Option<&'a str> {
+        self.of.event.body.trace_id.as_deref()
+    }
+
+    /// The call with everything it is linked to.
+    fn linked(&self, node_id: &str) -> BoltType {
+        let produced: BTreeSet<_> = self.artifacts().map(|(_, artifact)| artifact.id).collect();
+        let touched: BTreeSet<_> = self.touched().map(|(_, key)| key).collect();
+        let list = |names: BTreeSet<&str>| {
+            let value = names.into_iter().map(BoltType::from).collect();
+            BoltType::List(BoltList { value })
+        };
+        let mut row = Row::default();
+        row.value("call", execution(self.of, self.id, node_id))
+            .text("user", self.user())
+            .text("session", self.session())
+            .text("trace", self.trace())
+            .value("produced", list(produced))
+            .value("touched", list(touched));
+        row.finish()
+    }
+
+    fn list(&self, name: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
         let list = self.of.event.body.details.get(name).and_then(Value::as_array);
         list.into_iter().flatten().take(LINKS_MAX)
     }

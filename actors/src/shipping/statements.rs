@@ -12,9 +12,24 @@ pub(super) const EVENTS: &str = "\
 /// all the same, the constraint refuses the batch, and [`EVENTS`] follows.
 pub(super) const NEW_EVENTS: &str = "\
     UNWIND $rows AS row CREATE (e:UmcpEvent:AuditEvent) SET e = row";
-/// Calls that cannot be there yet.
+/// Calls that cannot be there yet, with their links; whom and what they name is there by then. Each call
+/// is at hand as it is made, where the statements below must find it once per link.
 pub(super) const NEW_EXECUTIONS: &str = "\
-    UNWIND $rows AS row CREATE (x:UmcpExecution:Execution) SET x = row";
+    UNWIND $rows AS row CREATE (x:UmcpExecution:Execution) SET x = row.call \
+    WITH x, row \
+    OPTIONAL MATCH (u:UmcpUser {user_id: row.user}) \
+    OPTIONAL MATCH (s:UmcpSession {session_id: row.session}) \
+    OPTIONAL MATCH (t:UmcpTrace {trace_id: row.trace}) \
+    FOREACH (_ IN CASE WHEN u IS NULL THEN [] ELSE [1] END | CREATE (u)-[:RAN]->(x)) \
+    FOREACH (_ IN CASE WHEN s IS NULL THEN [] ELSE [1] END | CREATE (x)-[:IN_SESSION]->(s)) \
+    FOREACH (_ IN CASE WHEN t IS NULL THEN [] ELSE [1] END | CREATE (x)-[:IN_TRACE]->(t)) \
+    WITH x, row \
+    CALL { WITH x, row \
+      UNWIND row.produced AS id MATCH (a:UmcpArtifact {id: id}) CREATE (x)-[:PRODUCED]->(a) \
+    } \
+    CALL { WITH x, row \
+      UNWIND row.touched AS key MATCH (d:UmcpData {key: key}) CREATE (x)-[:TOUCHED]->(d) \
+    }";
 /// Calls that ended.
 pub(super) const EXECUTIONS: &str = "\
     UNWIND $rows AS row MERGE (x:UmcpExecution {call_id: row.call_id}) \
@@ -34,12 +49,6 @@ pub(super) const ARTIFACTS: &str = "\
 /// Data named in a batch.
 pub(super) const DATA: &str = "\
     UNWIND $rows AS row MERGE (d:UmcpData {key: row}) ON CREATE SET d:DataRef";
-/// The end of a statement that links: a new call cannot be linked yet, so nothing need be looked for.
-pub(super) fn for_new(text: &'static str) -> String {
-    let (matched, link) = text.rsplit_once("MERGE").unwrap_or((text, ""));
-    format!("{matched}CREATE{link}")
-}
-
 /// From person to call.
 pub(super) const RAN: &str = "\
     UNWIND $rows AS row MATCH (x:UmcpExecution {call_id: row.call}) \
