@@ -90,6 +90,12 @@ pub enum Command {
         #[allow(missing_docs, reason = "documented at AuditCommand")]
         command: AuditCommand,
     },
+    /// Look at jobs that could not be carried out, queue them again or drop them, at the running server
+    DeadLetters {
+        #[command(subcommand)]
+        #[allow(missing_docs, reason = "documented at DeadLettersCommand")]
+        command: DeadLettersCommand,
+    },
     /// Say what the cell can and cannot isolate on this host, and what to do about it
     Doctor {
         #[command(flatten)]
@@ -242,6 +248,53 @@ pub enum AuditCommand {
         #[allow(missing_docs, reason = "documented at Common")]
         common: Common,
     },
+}
+
+/// `dead-letters …`
+#[derive(Debug, Subcommand)]
+pub enum DeadLettersCommand {
+    /// List them, newest first, a line of JSON each
+    List {
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "documented at Common")]
+        common: Common,
+    },
+    /// Show one: why, how often tried, whose; never its arguments
+    Show {
+        /// The job
+        id: String,
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "documented at Common")]
+        common: Common,
+    },
+    /// Queue one again, with the rights its caller has then
+    Replay {
+        /// The job
+        id: String,
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "documented at Common")]
+        common: Common,
+    },
+    /// Drop one with its arguments
+    Discard {
+        /// The job
+        id: String,
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "documented at Common")]
+        common: Common,
+    },
+}
+
+impl DeadLettersCommand {
+    /// What every subcommand understands.
+    pub fn common(&self) -> &Common {
+        match self {
+            Self::List { common }
+            | Self::Show { common, .. }
+            | Self::Replay { common, .. }
+            | Self::Discard { common, .. } => common,
+        }
+    }
 }
 
 /// `audit export`

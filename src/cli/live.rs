@@ -6,7 +6,9 @@ use std::io::Write;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use reqwest::{Method, Response};
 use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 use ultimate_mcp_actors::graph::model::TransferReport;
 use ultimate_mcp_actors::ids::CallerId;
 
@@ -37,7 +39,7 @@ impl LiveServer {
         let unavailable = |message: String| Failure::new(Exit::Unavailable, message);
         let file = config.data_dir.join(URL_FILE);
         let url = fs::read_to_string(&file).map_err(|error| {
-            unavailable(format!("the graph is in use, and {}: {error}", file.display()))
+            unavailable(format!("no address of a running server in {}: {error}", file.display()))
         })?;
         let ring = KeyRing::load(&config.auth, &config.data_dir)
             .map_err(|errors| Failure::config(errors.iter().map(ToString::to_string).collect()))?;
@@ -58,19 +60,8 @@ impl LiveServer {
         &self,
         sink: &mut impl Write,
     ) -> Result<TransferReport, Failure> {
-        let unavailable = |what: String| {
-            Failure::new(Exit::Unavailable, format!("the server at {}: {what}", self.url))
-        };
-        let client = reqwest::Client::builder().no_proxy().read_timeout(READ_TIMEOUT).build();
-        let client = client.map_err(|error| Failure::new(Exit::Software, error.to_string()))?;
-        let request = client.get(format!("{}/api/v1/graph/export", self.url));
-        let sent = request.bearer_auth(self.token.expose_secret()).send().await;
-        let answer = sent.map_err(|error| unavailable(error.to_string()))?;
-        let status = answer.status();
-        if !status.is_success() {
-            let said = answer.text().await.unwrap_or_default();
-            return Err(unavailable(format!("{status}: {said}")));
-        }
+        let unavailable = |what| self.unavailable(what);
+        let answer = self.answer(Method::GET, "/api/v1/graph/export").await?;
         let report = answer.headers().get(GRAPH_REPORT_HEADER);
         let report = report.and_then(|text| serde_json::from_slice(text.as_bytes()).ok());
         let report = report.ok_or_else(|| unavailable("it sent no report".to_owned()))?;
@@ -81,5 +72,33 @@ impl LiveServer {
             written.map_err(|error| Failure::new(Exit::Io, error.to_string()))?;
         }
         Ok(report)
+    }
+
+    /// Sends a request without a body.
+    ///
+    /// # Errors
+    /// No answer, one that is no success (with what the server said), or one that is not JSON.
+    pub(super) async fn send(&self, method: Method, path: &str) -> Result<Value, Failure> {
+        let answer = self.answer(method, path).await?;
+        let body = answer.bytes().await.map_err(|error| self.unavailable(error.to_string()))?;
+        serde_json::from_slice(&body).map_err(|error| self.unavailable(error.to_string()))
+    }
+
+    async fn answer(&self, method: Method, path: &str) -> Result<Response, Failure> {
+        let client = reqwest::Client::builder().no_proxy().read_timeout(READ_TIMEOUT).build();
+        let client = client.map_err(|error| Failure::new(Exit::Software, error.to_string()))?;
+        let request = client.request(method, format!("{}{path}", self.url));
+        let sent = request.bearer_auth(self.token.expose_secret()).send().await;
+        let answer = sent.map_err(|error| self.unavailable(error.to_string()))?;
+        let status = answer.status();
+        if status.is_success() {
+            return Ok(answer);
+        }
+        let said = answer.text().await.unwrap_or_default();
+        Err(self.unavailable(format!("{status}: {said}")))
+    }
+
+    fn unavailable(&self, what: String) -> Failure {
+        Failure::new(Exit::Unavailable, format!("the server at {}: {what}", self.url))
     }
 }

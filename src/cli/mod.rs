@@ -8,6 +8,7 @@ mod audit;
 mod audit_export;
 mod backup;
 mod config;
+mod dead_letters;
 mod doctor;
 mod failure;
 mod graph;
@@ -25,8 +26,8 @@ use clap::Parser;
 use clap::error::ErrorKind;
 
 pub use args::{
-    AuditCommand, BackupArgs, Cli, Command, Common, ConfigCommand, GraphCommand, RestoreArgs,
-    TokenCommand,
+    AuditCommand, BackupArgs, Cli, Command, Common, ConfigCommand, DeadLettersCommand,
+    GraphCommand, RestoreArgs, TokenCommand,
 };
 pub use failure::{Exit, Failure};
 
@@ -82,6 +83,9 @@ pub fn execute(
         }
         Command::Audit { command: AuditCommand::Erase { user, common } } => {
             audit::erase(&common.load(environment)?.config, &user, out)
+        }
+        Command::DeadLetters { command } => {
+            dead_letters::run(&command.common().load(environment)?.config, &command, out)
         }
         Command::Doctor { common } => doctor::doctor(&common.load(environment)?.config.cell, out),
         Command::Backup(args) => backup::backup(&args.common.load(environment)?.config, &args, out),

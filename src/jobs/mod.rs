@@ -30,7 +30,9 @@ pub fn queueable(
         Err(ApiError::invalid_arguments(vec![Problem { path, problem }]))
     };
     match tool.name {
-        name if name.starts_with("job_") => wrong("tool", "works on jobs and cannot be one"),
+        name if name.starts_with("job_") || name == "dead_letters" => {
+            wrong("tool", "works on jobs and cannot be one")
+        }
         "run_tests_async" => wrong("tool", "is asynchronous itself; queue `run_tests`"),
         "execute_code" if arguments["async"] == true => {
             wrong("arguments.async", "must be left out: a job is asynchronous already")

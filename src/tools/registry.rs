@@ -18,7 +18,7 @@ use super::execute::ExecuteCode;
 use super::generate::worker::{Renderer, Worker};
 use super::generate::{GenerateCode, load_templates};
 use super::graph::{GraphCache, GraphDelete, GraphQuery, GraphUpsert};
-use super::jobs::{JobCancel, JobResult, JobStatusTool, RunTestsAsync};
+use super::jobs::{DeadLetters, JobCancel, JobResult, JobStatusTool, RunTestsAsync};
 use super::lint::LintCode;
 use super::memo::{CacheMemo, Memo};
 use super::prompts::{GetPrompt, ListPrompts, Prompts};
@@ -123,7 +123,8 @@ impl Registry {
             boxed(RunTestsAsync::new(jobs.clone())),
             boxed(JobStatusTool::new(jobs.clone())),
             boxed(JobResult::new(jobs.clone())),
-            boxed(JobCancel::new(jobs)),
+            boxed(JobCancel::new(jobs.clone())),
+            boxed(DeadLetters::new(jobs)),
             boxed(LintCode::new(cell, memo)),
             boxed(GenerateCode::new(Arc::new(templates), renderer)),
             boxed(GraphUpsert::new(graph.clone(), results.clone())),

@@ -236,9 +236,18 @@ async fn a_run_cut_off_by_a_crash_is_a_dead_letter_until_an_operator_decides() {
     assert_eq!(letters["dead_letters"][0]["job_id"], unknown, "{letters}");
     assert_eq!(letters["dead_letters"].as_array().unwrap().len(), 1);
     assert!(!letters.to_string().contains("time.sleep"), "arguments are nobody else's");
+    let ask = json!({ "action": "show", "job_id": unknown });
+    assert_eq!(app.tool(&token, "dead_letters", ask.clone()).await.status, 403);
+    let shown = app.tool(&root, "dead_letters", ask).await.body;
+    assert_eq!(shown["dead_letters"][0]["dead_letter"], "outcome_unknown", "{shown}");
+    let listed = app.cli(&["dead-letters", "list"]);
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(listed["job_id"], unknown, "{listed}");
     let path = format!("/api/v1/dead-letters/{unknown}");
     assert_eq!(get(&app, &token, &path).await.status, 403);
     assert_eq!(post(&app, &root, &format!("{path}/replay"), json!({})).await.status, 200);
     until(&app, &token, &unknown, "completed").await;
+    let again = app.tool(&root, "dead_letters", json!({ "action": "replay", "job_id": unknown }));
+    assert_eq!(again.await.status, 404, "what was replayed is a dead letter no more");
     assert_eq!(app.send("DELETE", &path, Some(&root), &[], None).await.status, 404);
 }

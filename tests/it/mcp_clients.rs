@@ -10,7 +10,8 @@ use crate::app::{Shared, TestApp};
 static APP: Shared = Shared::new();
 
 /// Every tool of the product.
-const TOOLS: [&str; 20] = [
+const TOOLS: [&str; 21] = [
+    "dead_letters",
     "execute_code",
     "generate_code",
     "get_prompt",

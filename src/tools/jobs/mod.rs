@@ -1,9 +1,11 @@
 //! Tools over the job queue, for MCP clients: `run_tests_async`, `job_status`, `job_result`,
-//! `job_cancel`; and what `execute_code` does with `async`.
+//! `job_cancel`, `dead_letters`; and what `execute_code` does with `async`.
 //!
-//! A caller sees its own jobs only: of somebody else's these tools say what they say of none.
+//! A caller sees its own jobs only (an administrator all dead letters): of somebody else's these tools say
+//! what they say of none.
 
 mod cancel;
+mod dead_letters;
 mod look;
 mod run_tests_async;
 #[cfg(test)]
@@ -17,6 +19,7 @@ use ultimate_mcp_actors::ids::JobId;
 use ultimate_mcp_actors::jobs::{JobRequest, JobsHandle, Lane};
 
 pub use cancel::{JobCancel, status_of};
+pub use dead_letters::DeadLetters;
 pub use look::{JobResult, JobStatusTool};
 pub use run_tests_async::RunTestsAsync;
 

@@ -84,6 +84,7 @@ async fn every_tool_is_there_by_name_in_one_order() {
     let bench = bench().await;
     let names: Vec<_> = bench.registry.descriptors().map(|tool| tool.name).collect();
     let mut expected = vec![
+        "dead_letters",
         "execute_code",
         "generate_code",
         "get_prompt",
@@ -184,6 +185,7 @@ async fn the_example_of_every_description_is_a_call_that_works() {
         "list_prompts",
         "get_prompt",
         "sandbox_list",
+        "dead_letters",
     ] {
         let tool = bench.registry.get(name).unwrap();
         let description = &tool.descriptor().description;
