@@ -33,6 +33,7 @@ check:
 
 test: setup-test check
 	tests/kit/servers/with-servers.sh cargo test --workspace --quiet
+	cargo test --features faults --test main --quiet faults::
 	tests/kit/servers/newest-neo4j.sh cargo test --workspace --test graph --test neo4j --quiet
 
 bench: setup-test

@@ -12,6 +12,9 @@ mod backup;
 mod cell;
 #[path = "it/cli.rs"]
 mod cli;
+#[cfg(feature = "faults")]
+#[path = "it/faults.rs"]
+mod faults;
 #[path = "it/idempotency.rs"]
 mod idempotency;
 #[path = "it/input.rs"]

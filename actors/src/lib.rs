@@ -12,6 +12,7 @@ pub mod deadline;
 pub mod engine;
 pub mod execution;
 pub mod fault;
+pub mod faults;
 pub mod graph;
 pub mod hex;
 pub mod idempotency;

@@ -9,6 +9,8 @@ mod authenticated;
 mod bans;
 mod body;
 mod dead_letters;
+#[cfg(feature = "faults")]
+mod faults;
 mod graph;
 mod health;
 mod job_events;
@@ -73,6 +75,14 @@ pub fn routes(config: &mut ServiceConfig) {
             resource("/api/v1/artifacts/{id}", "GET").route(web::get().to(artifacts::download)),
         )
         .configure(job_routes);
+    #[cfg(feature = "faults")]
+    config
+        .service(
+            resource("/api/v1/faults", "GET, DELETE")
+                .route(web::get().to(faults::list))
+                .route(web::delete().to(faults::disarm)),
+        )
+        .service(resource("/api/v1/faults/{point}", "PUT").route(web::put().to(faults::arm)));
 }
 
 /// Jobs, schedules, dead letters.

@@ -125,6 +125,15 @@ pub const ROUTES: &[Route] = &[
         body: &[("user_id", "string", false), ("network", "string", false)],
         ..route("DELETE", "/api/v1/bans", "Lifts the bans on a user or a network.", ADMIN)
     },
+    #[cfg(feature = "faults")]
+    route("GET", "/api/v1/faults", "Fault points, and which are armed.", ADMIN),
+    #[cfg(feature = "faults")]
+    route("DELETE", "/api/v1/faults", "Disarms every fault point.", ADMIN),
+    #[cfg(feature = "faults")]
+    Route {
+        body: &[("action", "string", true)],
+        ..route("PUT", "/api/v1/faults/{point}", "Arms a fault point.", ADMIN)
+    },
     route("GET", "/api/v1/nodes", "The nodes, their versions, and whether they agree.", ADMIN),
     route(
         "DELETE",

@@ -272,6 +272,16 @@ impl TestApp {
         self.send("POST", "/mcp", token, &headers, Some(&body)).await
     }
 
+    /// Waits for an end nobody asked for, 10 seconds at most.
+    #[cfg(feature = "faults")]
+    pub async fn ended(&mut self) {
+        let end = Instant::now() + POLL_MAX;
+        while self.child.try_wait().unwrap().is_none() {
+            assert!(Instant::now() < end, "it goes on");
+            actix_web::rt::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Sends a signal and waits for the end; the exit code, if it exited by itself.
     pub fn stop(&mut self, signal: &str) -> Option<i32> {
         let pid = self.child.id().to_string();

@@ -15,6 +15,7 @@ use super::error::AuditError;
 use super::event::Phase;
 use super::prepared::Prepared;
 use super::schema;
+use crate::faults;
 
 const INSERT: &str = "INSERT INTO event (seq, event_id, ts, event_type, phase, call_id, user_id, \
      tool, success, body, hash, format, who, salt) \
@@ -109,11 +110,16 @@ impl Store {
             open_from: self.open.first_seq().unwrap_or(first_seq),
         };
         write_head(&transaction, &self.key, &head).map_err(AuditError::write)?;
+        if faults::passes_with_error("audit.before_commit") {
+            return Err(AuditError::write(faults::disk_is_full()));
+        }
         transaction.commit().map_err(AuditError::write)?;
         self.head = head;
         for (seq, event) in (first_seq..).zip(events) {
             self.open.note(seq, event);
         }
+        // What is durable cannot fail any more; the process can.
+        let _ = faults::passes_with_error("audit.after_commit");
         Ok(Placed { first_seq, hashes })
     }
 

@@ -14,6 +14,7 @@ use super::bans::BanSet;
 use super::entry::{Entry, RoleEntry};
 use super::erasure::{ERASED, Erasures, Fate, hash_of};
 use super::snapshot::{NameHash, Snapshot, name_hash};
+use crate::faults;
 use crate::node::NodeId;
 use crate::sqlite::open_durable;
 
@@ -185,6 +186,9 @@ impl Store {
                 write_tables(&transaction, &entry)?;
                 taken.push(entry);
             }
+        }
+        if faults::passes_with_error("authorization.before_commit") {
+            return Err(faults::disk_is_full());
         }
         transaction.commit()?;
         Ok(taken)

@@ -21,6 +21,7 @@ use super::gate::Gate;
 use super::links::Links;
 use super::stats::Counters;
 use crate::deadline::Deadline;
+use crate::faults;
 use crate::ids::CallerId;
 
 /// Kept of a caller's time to bring the report home: a run is killed this long before the deadline,
@@ -105,10 +106,15 @@ impl Shared {
             return Err(ExecutionError::NotBegun);
         }
         spec.limits.wall = spec.limits.wall.min(left);
+        if faults::passes_with_error_later("cell.before_run").await {
+            return Err(ExecutionError::NotBegun);
+        }
         let run = link.run(spec, RunOptions::default());
-        match tokio::time::timeout_at(deadline.instant(), run).await {
-            Ok(result) => Ok(result?),
-            Err(_) => Err(ExecutionError::DeadlinePassed),
+        let ended = tokio::time::timeout_at(deadline.instant(), run).await;
+        let lost = faults::passes_with_error_later("cell.after_run").await;
+        match ended {
+            Ok(result) if !lost => Ok(result?),
+            _ => Err(ExecutionError::DeadlinePassed),
         }
     }
 }

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::options::IdempotencyOptions;
 use super::{Attempt, End, Standing};
+use crate::faults;
 use crate::sqlite::open_durable;
 
 /// `owner` is the process that runs it: what another one has not ended, nobody will.
@@ -124,7 +125,11 @@ impl Store {
                 expires_ms
             ],
         )?;
+        if faults::passes_with_error("idempotency.before_commit") {
+            return Err(faults::disk_is_full());
+        }
         transaction.commit()?;
+        let _ = faults::passes_with_error("idempotency.after_commit");
         self.rows = self.rows.saturating_sub(gone) + 1;
         Ok(Said::Standing(Standing::Fresh))
     }

@@ -11,6 +11,7 @@ use neo4rs::{Graph, Query};
 
 use super::error::{Neo4jError, Stage};
 use super::statement::{Rows, Statement, record};
+use crate::faults;
 
 /// Longest time to take a transaction back or to give up a stream in good order.
 pub(super) const TIDY_TIMEOUT: Duration = Duration::from_secs(2);
@@ -55,7 +56,13 @@ pub(super) async fn transact<J: Job>(
     let verdict = job.run(&mut tx).await;
     if let Ok(Verdict::Commit(answer)) = verdict {
         committing.store(true, Ordering::Relaxed);
+        if faults::passes_with_error_later("neo4j.before_commit").await {
+            return Err(interrupted());
+        }
         let committed = tx.0.commit().await;
+        if faults::passes_with_error_later("neo4j.after_commit").await {
+            return Err(interrupted());
+        }
         let committed =
             committed.map_err(|error| Neo4jError::from_driver(error, Stage::Committing));
         let ended = committed.as_ref().map_or_else(|error| error.code().is_some(), |_| true);
@@ -104,4 +111,9 @@ impl Tx {
         rows.count(&summary);
         Ok(rows)
     }
+}
+
+/// The connection broke, and nobody knows whether before the commit took effect or after.
+fn interrupted() -> Neo4jError {
+    Neo4jError::Interrupted { committing: true, detail: "a fault point".to_owned() }
 }

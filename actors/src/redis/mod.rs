@@ -35,6 +35,7 @@ use self::connect::Connector;
 use self::link::Link;
 use self::watch::Standing;
 use crate::deadline::Deadline;
+use crate::faults;
 use crate::resilience::{BreakerObserver, BreakerState, Dependency, DependencySnapshot};
 
 pub use self::error::RedisError;
@@ -269,7 +270,13 @@ impl Inner {
 
     async fn once(&self, command: &Cmd) -> Result<redis::Value, RedisError> {
         let (slot, link) = self.link().await?;
+        if faults::passes_with_error_later("redis.before_send").await {
+            return Err(RedisError::Away(broken_pipe()));
+        }
         let answer = (*link).clone().query(command).await;
+        if faults::passes_with_error_later("redis.after_reply").await {
+            return Err(RedisError::Unknown(broken_pipe()));
+        }
         self.judged(slot, &link, answer)
     }
 
@@ -344,6 +351,11 @@ impl Inner {
         }
         Ok(())
     }
+}
+
+/// What a fault point says that a connection does.
+fn broken_pipe() -> redis::RedisError {
+    std::io::Error::from(std::io::ErrorKind::BrokenPipe).into()
 }
 
 fn is_noscript(error: &redis::RedisError) -> bool {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use crate::faults;
 use crate::jobs::error::JobsError;
 
 /// Requests that may wait for the thread.
@@ -109,6 +110,10 @@ fn transact(connection: &Connection, batch: &mut [Box<dyn Request>]) -> rusqlite
         }
         connection.prepare_cached("RELEASE request")?.execute([])?;
     }
+    if faults::passes_with_error("jobs.before_commit") {
+        return Err(faults::disk_is_full());
+    }
     connection.prepare_cached("COMMIT")?.execute([])?;
+    let _ = faults::passes_with_error("jobs.after_commit");
     Ok(())
 }
