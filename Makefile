@@ -3,6 +3,7 @@
 #   make test    set up, then everything: format, lints, docs, tests (real binary, clients, servers, hostile programs)
 #   make check   format, lints and docs only
 #   make bench   CPU per operation, rates and latencies beside a floor or a peer in the same run
+#   make load    five times the load it can carry: goodput, and how quickly the rest is refused
 #   make clean   forget build and tools
 SHELL := /bin/bash
 cache := $(or $(ULTIMATE_MCP_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ultimate-mcp)
@@ -13,7 +14,7 @@ export CARGO_INCREMENTAL := 0
 export ULTIMATE_MCP__CELL__TOOLS_DIR ?= $(cache)/tools
 bin := $(CARGO_TARGET_DIR)/release/ultimate-mcp
 
-.PHONY: run build test check bench clean setup-run setup-test
+.PHONY: run build test check bench load clean setup-run setup-test
 run: build
 	@exec $(bin) serve $(ARGS)
 
@@ -44,6 +45,10 @@ bench: setup-test
 	tests/kit/servers/with-servers.sh cargo run --release --quiet -p ultimate-mcp-actors --example ship_drain
 	tests/kit/servers/with-servers.sh loadtest/graph/run.sh
 	loadtest/jobs/run.sh
+
+load: setup-run
+	cargo build --release --quiet
+	cargo run --release --quiet --example overload
 
 clean:
 	rm -rf "$(cache)/target" "$(cache)/tools" "$(cache)/client-python" "$(cache)/client-node" "$(cache)"/.done-*
