@@ -125,6 +125,15 @@ pub const ROUTES: &[Route] = &[
         body: &[("user_id", "string", false), ("network", "string", false)],
         ..route("DELETE", "/api/v1/bans", "Lifts the bans on a user or a network.", ADMIN)
     },
+    route("GET", "/api/v1/config", "The configuration in force and its sources.", ADMIN),
+    Route {
+        query: &[("dry_run", "true = only check and compare")],
+        ..route("PATCH", "/api/v1/config", "Sets keys until the next start.", ADMIN)
+    },
+    Route {
+        query: &[("dry_run", "true = only check and compare")],
+        ..route("POST", "/api/v1/config/rollback", "Undoes the last change.", ADMIN)
+    },
     route("GET", "/api/v1/nodes", "The nodes, their versions, and whether they agree.", ADMIN),
     route(
         "DELETE",
