@@ -8,6 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use ultimate_mcp_actors::fault::{Classify, Kind, Retry};
 
+use crate::reload::Refusal;
+
 /// What a client can branch on. The slug is contract; each has a page in `docs/errors/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Code {
@@ -312,6 +314,31 @@ impl ApiError {
             error["required_permissions"] = serde_json::json!(self.scopes);
         }
         serde_json::json!({ "error": error })
+    }
+}
+
+impl ApiError {
+    /// A change of the configuration that was refused, with one problem per key.
+    pub fn of_config(refusal: Refusal) -> Self {
+        let problems = match &refusal {
+            Refusal::Invalid(error) => error
+                .mistakes
+                .iter()
+                .map(|m| Problem {
+                    path: m.key.clone(),
+                    problem: format!("{}: {}", m.source, m.problem),
+                })
+                .collect(),
+            Refusal::NeedsRestart(keys) => keys
+                .iter()
+                .map(|key| Problem {
+                    path: key.clone(),
+                    problem: "needs a restart: write it into a --config file".to_owned(),
+                })
+                .collect(),
+            _ => return refusal.into(),
+        };
+        Self::invalid_arguments(problems).caused_by(refusal)
     }
 }
 

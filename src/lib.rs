@@ -18,6 +18,7 @@ pub mod mcp;
 pub mod once;
 pub mod origin;
 mod record;
+pub mod reload;
 pub mod serve;
 mod state;
 pub mod telemetry;

@@ -27,6 +27,7 @@ use crate::instruments::Instruments;
 use crate::mcp::{InvalidTool, ToolList};
 use crate::origin::Origin;
 use crate::record::described;
+use crate::reload::Reload;
 use crate::tools::Registry;
 use crate::tools::artifacts::ArtifactStore;
 
@@ -49,6 +50,8 @@ pub struct AppState {
     pub metrics: Instruments,
     /// The way to other nodes.
     pub forwarder: Forwarder,
+    /// The configuration in force.
+    pub reload: Reload,
     /// Set once, when the process was told to stop: load balancers are to look away.
     leaving: AtomicBool,
     call_max: Duration,
@@ -70,6 +73,7 @@ pub struct StateParts {
     pub artifacts: ArtifactStore,
     pub metrics: Instruments,
     pub forwarder: Forwarder,
+    pub reload: Reload,
 }
 
 /// Whether the engine can serve, and what its parts say.
@@ -116,6 +120,7 @@ impl AppState {
             artifacts,
             metrics,
             forwarder,
+            reload,
         } = parts;
         Ok(Self {
             all_tools: ToolList::new(registry.descriptors())?,
@@ -126,6 +131,7 @@ impl AppState {
             artifacts,
             metrics,
             forwarder,
+            reload,
             leaving: AtomicBool::new(false),
             call_max: Duration::from_secs(config.http.request_timeout_seconds),
             data_dir: config.data_dir.clone(),
@@ -286,6 +292,7 @@ impl AppState {
         dependencies.extend(self.redis());
         dependencies.extend(self.shipping());
         dependencies.extend(self.sharing());
+        dependencies.extend(self.configuration());
         if let Some(jobs) =
             dependencies.iter_mut().find(|d| d.name == "jobs" && d.status == "ready")
             && !self.engine.jobs.stats().store_up
@@ -345,6 +352,13 @@ impl AppState {
         let well = standing.in_step && !nodes.id_taken;
         let status = if well { "ready" } else { "degraded" };
         Some(Dependency { name: "sharing".into(), status, detail })
+    }
+
+    /// Shown only while the files cannot be used: the server runs on with what it has.
+    fn configuration(&self) -> Option<Dependency> {
+        let detail = self.reload.standing().problem.clone();
+        let unwell = !detail.is_empty();
+        unwell.then(|| Dependency { name: "configuration".into(), status: "degraded", detail })
     }
 
     fn cell(&self) -> Dependency {

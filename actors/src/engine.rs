@@ -39,7 +39,8 @@ use crate::sandboxes::{SandboxesError, SandboxesHandle, SandboxesOptions};
 use crate::sessions::{SessionsError, SessionsHandle, SessionsOptions};
 use crate::shipping::ShippingHandle;
 use crate::supervision::{
-    DrainReport, ExitSignal, Observer, SpawnError, SupervisionOptions, Supervisor, TreeHandle,
+    DrainReport, ExitSignal, Observer, ReconfigureError, SpawnError, SupervisionOptions,
+    Supervisor, TreeHandle,
 };
 
 /// The audit, below the data directory.
@@ -237,6 +238,30 @@ impl Engine {
             root,
         };
         Ok((engine, exit))
+    }
+
+    /// Puts other thresholds and policies in force while the engine runs: those of Redis and Neo4j, and
+    /// the policy of the tree.
+    ///
+    /// # Errors
+    /// A policy out of range, or a tree that has ended; the dependencies have theirs by then.
+    pub async fn reconfigure(
+        &self,
+        redis: &RedisOptions,
+        neo4j: &Neo4jOptions,
+        supervision: &SupervisionOptions,
+    ) -> Result<(), ReconfigureError> {
+        if let Some(client) = &self.redis {
+            client.reconfigure(redis);
+        }
+        if let Some(client) = &self.neo4j {
+            client.reconfigure(neo4j);
+        }
+        let policy = supervision.policy("root");
+        match self.tree.snapshot().policy == Some(policy) {
+            true => Ok(()),
+            false => self.root.reconfigure(policy).await,
+        }
     }
 
     /// Lets every actor answer what it accepted, last started first, and ends the tree.

@@ -5,8 +5,10 @@
 //! for itself while it is away. Refuses by default: what no role of the caller grants is forbidden.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use governor::clock::{Clock, DefaultClock};
 use ultimate_mcp_actors::authorization::{AuthorizationHandle, Limits, Permission, Policy};
 use ultimate_mcp_actors::ids::CallId;
@@ -45,7 +47,7 @@ impl PolicySource for AuthorizationHandle {
     }
 }
 
-impl PolicySource for std::sync::Arc<Policy> {
+impl PolicySource for Arc<Policy> {
     fn policy<R>(&self, look: impl FnOnce(&Policy) -> R) -> R {
         look(self)
     }
@@ -54,7 +56,8 @@ impl PolicySource for std::sync::Arc<Policy> {
 /// Decides who may do what now.
 pub struct Admission<P = AuthorizationHandle, C: Clock = DefaultClock> {
     policy: P,
-    options: AdmissionOptions,
+    /// Replaced while running; `keys_max` counts from the start only.
+    options: Arc<ArcSwap<AdmissionOptions>>,
     rates: Rates<C>,
     /// What all nodes count together.
     shared: Option<SharedRates>,
@@ -72,7 +75,14 @@ impl<P: PolicySource, C: Clock + Clone> Admission<P, C> {
     /// By this policy and a clock of the caller's.
     pub fn with_clock(policy: P, options: AdmissionOptions, clock: C) -> Self {
         let rates = Rates::new(options.keys_max, clock);
+        let options = Arc::new(ArcSwap::from_pointee(options));
         Self { policy, options, rates, shared: None, running: Running::default() }
+    }
+
+    /// The limits in force. What is stored there holds from the next call on; running calls keep their
+    /// places.
+    pub fn options(&self) -> Arc<ArcSwap<AdmissionOptions>> {
+        Arc::clone(&self.options)
     }
 
     /// Counts together with all nodes that use this Redis.
@@ -94,7 +104,7 @@ impl<P: PolicySource, C: Clock + Clone> Admission<P, C> {
     ) -> Result<Permit, ApiError> {
         let limits = self.granted(caller, tool.permission, tool.name)?;
         self.within_rates(caller, tool.name, &limits).await?;
-        let max = self.options.running_per_caller_max;
+        let max = self.options.load().running_per_caller_max;
         let Some(slot) = self.running.enter(caller.id(), max) else {
             let message =
                 format!("{max} of your calls are running, the most at once; wait for one to end");
@@ -185,7 +195,7 @@ impl<P: PolicySource, C: Clock + Clone> Admission<P, C> {
         limits: &Limits,
     ) -> Result<(), ApiError> {
         let for_tool = limits.calls_per_minute_for(tool);
-        let for_all = limits.calls_per_minute.saturating_mul(self.options.total_factor);
+        let for_all = limits.calls_per_minute.saturating_mul(self.options.load().total_factor);
         let rates = NonZeroU32::new(for_all.max(for_tool)).zip(NonZeroU32::new(for_tool));
         let Some((for_all, for_tool)) = rates else {
             let message = format!("your roles allow no calls of `{tool}` at all");

@@ -8,6 +8,7 @@ mod audit;
 mod authenticated;
 mod bans;
 mod body;
+mod config;
 mod dead_letters;
 #[cfg(feature = "faults")]
 mod faults;
@@ -74,6 +75,7 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(
             resource("/api/v1/artifacts/{id}", "GET").route(web::get().to(artifacts::download)),
         )
+        .configure(config_routes)
         .configure(job_routes);
     #[cfg(feature = "faults")]
     config
@@ -83,6 +85,23 @@ pub fn routes(config: &mut ServiceConfig) {
                 .route(web::delete().to(faults::disarm)),
         )
         .service(resource("/api/v1/faults/{point}", "PUT").route(web::put().to(faults::arm)));
+}
+
+/// The configuration in force.
+fn config_routes(service: &mut ServiceConfig) {
+    let resource = |path: &str, allow: &'static str| {
+        web::resource(path)
+            .default_service(web::to(move || async move { method_not_allowed(allow) }))
+    };
+    service
+        .service(
+            resource("/api/v1/config", "GET, PATCH")
+                .route(web::get().to(config::get))
+                .route(web::patch().to(config::patch)),
+        )
+        .service(
+            resource("/api/v1/config/rollback", "POST").route(web::post().to(config::rollback)),
+        );
 }
 
 /// Jobs, schedules, dead letters.

@@ -134,6 +134,15 @@ pub const ROUTES: &[Route] = &[
         body: &[("action", "string", true)],
         ..route("PUT", "/api/v1/faults/{point}", "Arms a fault point.", ADMIN)
     },
+    route("GET", "/api/v1/config", "The configuration in force and its sources.", ADMIN),
+    Route {
+        query: &[("dry_run", "true = only check and compare")],
+        ..route("PATCH", "/api/v1/config", "Sets keys until the next start.", ADMIN)
+    },
+    Route {
+        query: &[("dry_run", "true = only check and compare")],
+        ..route("POST", "/api/v1/config/rollback", "Undoes the last change.", ADMIN)
+    },
     route("GET", "/api/v1/nodes", "The nodes, their versions, and whether they agree.", ADMIN),
     route(
         "DELETE",

@@ -43,7 +43,7 @@ pub struct Common {
 impl Common {
     /// Where to look for settings.
     pub fn inputs(&self, environment: Vec<(OsString, OsString)>) -> Result<Inputs, Failure> {
-        let inputs = Inputs { files: self.config.clone(), env: environment, flags: Vec::new() };
+        let inputs = Inputs { files: self.config.clone(), env: environment, ..Inputs::default() };
         match self.data_dir.as_deref().map(|dir| dir.to_str()) {
             None => Ok(inputs),
             Some(Some(dir)) if !dir.is_empty() => Ok(inputs.flag("--data-dir", "data_dir", dir)),

@@ -46,13 +46,16 @@ const PER_NODE: &[&str] = &[
 
 /// The values that nodes have in common, without their sources.
 pub(super) fn shared(figment: &Figment, docs: &[KeyDoc]) -> String {
-    let values =
-        docs.iter().filter(|doc| !PER_NODE.contains(&doc.key.as_str())).filter_map(|doc| {
-            let value = figment.find_value(&doc.key).ok()?;
-            let key = doc.key.rsplit('.').next().unwrap_or(&doc.key);
-            Some(format!("{} = {}\n", doc.key, literal(key, &value)))
-        });
-    values.collect()
+    let root: Dict = figment.extract().unwrap_or_default();
+    let documented = docs.iter().map(|doc| doc.key.clone());
+    let others = leaves(&root).into_iter().filter(|key| !docs.iter().any(|doc| &doc.key == key));
+    let values = documented.chain(others).filter(|key| !PER_NODE.contains(&key.as_str()));
+    let lines = values.filter_map(|path| {
+        let value = figment.find_value(&path).ok()?;
+        let key = path.rsplit('.').next().unwrap_or(&path);
+        Some(format!("{path} = {}\n", literal(key, &value)))
+    });
+    lines.collect()
 }
 
 /// The dotted keys of all values that are no tables.
@@ -67,6 +70,18 @@ pub(super) fn leaves(dict: &Dict) -> Vec<String> {
         }
     }
     keys
+}
+
+/// A value as JSON, secrets redacted; `path` is its dotted key.
+pub(super) fn json(path: &str, value: &Value) -> serde_json::Value {
+    let key = path.rsplit('.').next().unwrap_or(path);
+    match value {
+        Value::String(_, text) if SECRET_KEYS.contains(&key) && !text.is_empty() => REDACTED.into(),
+        Value::Dict(_, dict) => dict.iter().map(|(key, v)| (key.clone(), json(key, v))).collect(),
+        Value::Array(_, list) => list.iter().map(|item| json(key, item)).collect(),
+        // Without secrets in it: serde's own form.
+        plain => serde_json::to_value(plain).unwrap_or_default(),
+    }
 }
 
 /// A value as TOML (v1.0.0), on one line.

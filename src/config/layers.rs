@@ -12,6 +12,7 @@ use figment::{Figment, Metadata, Profile, Provider};
 
 use super::docs::BASE_TOML;
 use super::error::Mistake;
+use super::overlay::{OVERLAY_NAME, Overlay};
 
 /// What every environment variable of ours starts with; `__` separates the parts of a key.
 pub const ENV_PREFIX: &str = "ULTIMATE_MCP__";
@@ -31,6 +32,8 @@ pub struct Inputs {
     pub env: Vec<(OsString, OsString)>,
     /// Flags of the command line: name as typed, key, text.
     pub flags: Vec<(String, String, String)>,
+    /// What an administrator changed at run time, which wins over all else.
+    pub overlay: Overlay,
 }
 
 impl Inputs {
@@ -99,6 +102,9 @@ pub(super) fn read(inputs: &Inputs, base: &Layer, mistakes: &mut Vec<Mistake>) -
         let dict = nested(key, parse(&defaults, key, text));
         layers.push(Layer { name: name.clone(), dict });
     }
+    if !inputs.overlay.is_empty() {
+        layers.push(Layer { name: OVERLAY_NAME.to_owned(), dict: inputs.overlay.dict() });
+    }
     layers
 }
 
@@ -145,7 +151,7 @@ fn parse(defaults: &Figment, path: &str, text: &str) -> Value {
     }
 }
 
-fn nested(path: &str, value: Value) -> Dict {
+pub(super) fn nested(path: &str, value: Value) -> Dict {
     let (mut keys, mut value): (Vec<&str>, Value) = (path.split('.').collect(), value);
     let root = keys.remove(0);
     for key in keys.into_iter().rev() {

@@ -4,12 +4,14 @@
 //! line calls [`load`]; everything else gets its typed section. Refuses unknown keys, wrong types,
 //! values out of range, and combinations that would open the server to the network unguarded.
 
+mod change;
 mod check;
 mod docs;
 mod dump;
 mod error;
 mod layers;
 mod options;
+mod overlay;
 mod policy;
 mod rules;
 #[cfg(test)]
@@ -37,13 +39,15 @@ use crate::http::HttpOptions;
 use crate::mcp::McpOptions;
 use crate::telemetry::TelemetryOptions;
 
+pub use change::{Change, LIVE, is_live};
 pub use docs::{BASE_TOML, KeyDoc, read as read_docs};
 pub use error::{ConfigError, Mistake};
 pub use layers::{ENV_PREFIX, Inputs};
 pub use options::{
     AdmissionOptions, AuthOptions, BackupOptions, KeyAlgorithm, KeyOptions, ToolsOptions,
 };
-pub use policy::load_policy;
+pub use overlay::Overlay;
+pub use policy::{load_policy, policy_text};
 pub use rules::KID_BYTES_MAX;
 
 /// The effective configuration; keys, units and reasons are in `config/base.toml`.
@@ -107,6 +111,7 @@ pub struct Loaded {
     pub config: Config,
     figment: Figment,
     docs: Vec<KeyDoc>,
+    inputs: Inputs,
 }
 
 // By hand: the raw values behind `config` hold secrets in the clear.
@@ -125,11 +130,15 @@ impl Loaded {
     /// What nodes must have in common to serve the same clients, as a hash: the policy, and every value
     /// but those that name one machine. Secrets are not part of it, their files' names are.
     pub fn version(&self) -> Result<String, ConfigError> {
-        let policy = policy::policy_text(&self.config)?;
+        Ok(self.version_under(&policy_text(&self.config)?))
+    }
+
+    /// The same for the text of a policy that was read before.
+    pub fn version_under(&self, policy: &str) -> String {
         let values = dump::shared(&self.figment, &self.docs);
         let mut hash = ultimate_mcp_actors::hex::sha256(format!("{policy}\0{values}").as_bytes());
         hash.truncate(VERSION_CHARS);
-        Ok(hash)
+        hash
     }
 
     /// The source of a key, e.g. `default`, a file, a variable.
@@ -166,7 +175,7 @@ pub fn load(inputs: &Inputs) -> Result<Loaded, ConfigError> {
         mistakes.push(Mistake { source: source_of(&figment, &key), key, problem });
     }
     match mistakes.is_empty() {
-        true => Ok(Loaded { config, figment, docs }),
+        true => Ok(Loaded { config, figment, docs, inputs: inputs.clone() }),
         false => Err(ConfigError::new(mistakes)),
     }
 }

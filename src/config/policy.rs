@@ -24,7 +24,10 @@ pub fn load_policy(config: &Config) -> Result<Policy, ConfigError> {
 }
 
 /// The text of the policy in force.
-pub(super) fn policy_text(config: &Config) -> Result<String, ConfigError> {
+///
+/// # Errors
+/// The file cannot be read.
+pub fn policy_text(config: &Config) -> Result<String, ConfigError> {
     match &config.policy_file {
         None => Ok(DEFAULT_POLICY.to_owned()),
         Some(path) => {

@@ -17,9 +17,10 @@ use ultimate_mcp_actors::engine::{Engine, StartError};
 use ultimate_mcp_actors::jobs::JobsEngine;
 use ultimate_mcp_actors::supervision::{Exit, ExitSignal, install_panic_hook};
 
-use crate::config::{Config, Loaded};
+use crate::config::{Config, Loaded, policy_text};
 use crate::http::Bound;
 use crate::mcp::Endpoint;
+use crate::reload::{Parts, Reload};
 use crate::state::AppState;
 use crate::{api, http, telemetry};
 
@@ -104,36 +105,35 @@ impl Role {
 /// # Errors
 /// It did not start, or the engine gave up.
 pub fn serve(loaded: Loaded, role: Role) -> Result<(), ServeError> {
-    let config_version = loaded.version().map_err(FilesError::from)?;
-    let config = Arc::new(loaded.config);
-    role.check(&config)?;
-    let files = DataFiles::prepare(&config)?;
+    let policy = policy_text(&loaded.config).map_err(FilesError::from)?;
+    role.check(&loaded.config)?;
+    let config = &loaded.config;
+    let files = DataFiles::prepare(config)?;
     let telemetry = telemetry::init(&config.telemetry, files.node.as_str())?;
     install_panic_hook();
-    let served = actix_rt::System::new().block_on(run(
-        config,
-        role,
-        files,
-        config_version,
-        telemetry.metrics.clone(),
-    ));
+    let served = actix_rt::System::new().block_on(run(loaded, policy, role, files, &telemetry));
     // Dropped last: flushes the log.
     drop(telemetry);
     served
 }
 
 async fn run(
-    config: Arc<Config>,
+    loaded: Loaded,
+    policy: String,
     role: Role,
     files: DataFiles,
-    config_version: String,
-    metrics: telemetry::Metrics,
+    telemetry: &telemetry::Telemetry,
 ) -> Result<(), ServeError> {
+    let config = Arc::new(loaded.config.clone());
+    let config_version = loaded.version_under(&policy);
     let trail = wiring::SupervisionTrail::default();
     let options = wiring::engine_options(&config, &files, config_version);
     let (engine, exit) = Engine::start(options, trail.observer()).await?;
     trail.attach(&engine);
-    let state = wiring::state(&config, &files, engine.clone(), metrics)?;
+    let (metrics, log) = (telemetry.metrics.clone(), telemetry.log.clone());
+    let reloading =
+        |admission| Reload::new(loaded, policy, Parts { engine: engine.clone(), admission, log });
+    let state = wiring::state(&config, &files, engine.clone(), metrics, reloading)?;
     if !engine.authorization.settled(JOIN_MAX).await {
         tracing::warn!("serving before other nodes' revocations and bans are known: redis is away");
     }
@@ -148,7 +148,9 @@ async fn run(
     let server = bound.server.handle();
     let serving = actix_rt::spawn(bound.server);
 
+    let watching = actix_rt::spawn(crate::reload::watch(state.reload.clone()));
     let ended = wait(exit).await?;
+    watching.abort();
     if ended.is_none() {
         leave(&state, Duration::from_secs(config.http.lame_duck_seconds)).await?;
     }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwap;
 use ultimate_mcp_actors::audit::{AuditHandle, EventType, NewEvent, Phase};
 use ultimate_mcp_actors::engine::{Engine, EngineOptions};
 use ultimate_mcp_actors::node::NodeIdentity;
@@ -10,11 +11,12 @@ use ultimate_mcp_actors::supervision::{Event, Observer};
 use super::{DataFiles, ServeError};
 use crate::admission::Admission;
 use crate::auth::Authenticator;
-use crate::config::Config;
+use crate::config::{AdmissionOptions, Config};
 use crate::forward::Forwarder;
 use crate::instruments::Instruments;
 use crate::jobs::JobRunner;
 use crate::mcp::Identity;
+use crate::reload::Reload;
 use crate::state::{AppState, StateParts};
 use crate::telemetry;
 use crate::tools::artifacts::ArtifactStore;
@@ -97,6 +99,7 @@ pub(super) fn state(
     files: &DataFiles,
     engine: Engine,
     metrics: telemetry::Metrics,
+    reloading: impl FnOnce(Arc<ArcSwap<AdmissionOptions>>) -> Reload,
 ) -> Result<Arc<AppState>, ServeError> {
     let instruments = Instruments::new(metrics);
     instruments.observe_tree(&engine.tree);
@@ -129,6 +132,7 @@ pub(super) fn state(
     let authenticator = Authenticator::new(config.auth.clone(), files.keys.clone());
     let admission = Admission::new(engine.authorization.clone(), config.admission)
         .shared_in(engine.redis.clone());
+    let reload = reloading(admission.options());
     let forwarder = Forwarder::new(engine.nodes.clone())
         .map_err(|error| ServeError::Tools(format!("other nodes cannot be called: {error}")))?;
     let parts = StateParts {
@@ -139,6 +143,7 @@ pub(super) fn state(
         artifacts,
         metrics: instruments,
         forwarder,
+        reload,
     };
     let state =
         AppState::new(parts, config).map_err(|error| ServeError::Tools(error.to_string()))?;

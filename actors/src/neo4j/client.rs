@@ -191,6 +191,11 @@ impl Neo4jClient {
         }
     }
 
+    /// Other limits of attempts, retries and breaker while it runs; see [`Dependency::reconfigure`].
+    pub fn reconfigure(&self, options: &Neo4jOptions) {
+        self.dependency.reconfigure(options.guard());
+    }
+
     /// The guard in front of it, for operators.
     pub fn snapshot(&self) -> DependencySnapshot {
         self.dependency.snapshot()

@@ -23,6 +23,8 @@ pub(super) struct Setup {
     pub own: NodeId,
     pub words: NodeWords,
     pub leaving: Arc<AtomicBool>,
+    /// Of the configuration that runs now.
+    pub config_version: Arc<ArcSwap<String>>,
     /// Rings when something is to be said at once.
     pub news: Arc<Notify>,
     pub heartbeat: Duration,
@@ -67,7 +69,11 @@ async fn announce(setup: Setup) {
 
 /// One sign of life; returns whether Redis has it.
 async fn say(setup: &Setup, said_before: bool) -> bool {
-    let words = NodeWords { leaving: setup.leaving.load(Ordering::Relaxed), ..setup.words.clone() };
+    let words = NodeWords {
+        leaving: setup.leaving.load(Ordering::Relaxed),
+        config_version: setup.config_version.load().to_string(),
+        ..setup.words.clone()
+    };
     let before = setup.published.load_full();
     match setup.registry.say(&setup.own, &words).await {
         Ok((last, listed)) => {

@@ -69,6 +69,7 @@ pub struct NodesHandle {
     seals: Arc<Seals>,
     published: Arc<ArcSwap<NodeList>>,
     leaving: Arc<AtomicBool>,
+    config_version: Arc<ArcSwap<String>>,
     news: Arc<Notify>,
     is_shared: bool,
 }
@@ -94,12 +95,14 @@ impl NodesHandle {
         let alone = Listed { id: identity.id.clone(), age_ms: 0, words: words.clone() };
         let published = Arc::new(ArcSwap::from_pointee(NodeList::new(vec![alone], false)));
         let (leaving, news) = (Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()));
+        let config_version = Arc::new(ArcSwap::from_pointee(identity.config_version.clone()));
         let (is_shared, registry) = (redis.is_some(), redis.map(Registry::new).map(Arc::new));
         if let Some(registry) = registry {
             let setup = Setup {
                 own: identity.id.clone(),
                 words,
                 leaving: leaving.clone(),
+                config_version: config_version.clone(),
                 news: news.clone(),
                 heartbeat: Duration::from_millis(identity.options.heartbeat_ms),
                 registry,
@@ -111,7 +114,7 @@ impl NodesHandle {
         let skew = identity.options.clock_skew_seconds;
         let seals = Seals::new(identity.id.clone(), identity.secret.clone(), skew);
         let (identity, seals) = (Arc::new(identity), Arc::new(seals));
-        Ok(Self { identity, seals, published, leaving, news, is_shared })
+        Ok(Self { identity, seals, published, leaving, config_version, news, is_shared })
     }
 
     /// This node.
@@ -141,6 +144,18 @@ impl NodesHandle {
             false if node.words.leaving => NodeStatus::Leaving,
             false => NodeStatus::Up,
         }
+    }
+
+    /// Tells the others that this node now runs another configuration, and shows it in its own list.
+    pub fn set_config_version(&self, version: &str) {
+        self.config_version.store(Arc::new(version.to_owned()));
+        self.published.rcu(|list| {
+            let mut list = NodeList::clone(list);
+            let own = list.nodes.iter_mut().filter(|node| node.id == self.identity.id);
+            own.for_each(|node| node.words.config_version = version.to_owned());
+            list
+        });
+        self.news.notify_one();
     }
 
     /// Tells the others that this node will stop.

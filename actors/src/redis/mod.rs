@@ -223,6 +223,11 @@ impl RedisClient {
         }
     }
 
+    /// Other limits of attempts, retries and breaker while it runs; see [`Dependency::reconfigure`].
+    pub fn reconfigure(&self, options: &RedisOptions) {
+        self.inner.dependency.reconfigure(options.resilience.clone());
+    }
+
     /// Breaker, retries and places, as they are now.
     pub fn snapshot(&self) -> DependencySnapshot {
         self.inner.dependency.snapshot()

@@ -8,6 +8,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use serde::Serialize;
 
 use super::breaker::{Breaker, BreakerObserver, BreakerSnapshot, Verdict};
@@ -20,9 +21,10 @@ use crate::deadline::Deadline;
 
 struct Inner {
     name: Arc<str>,
-    options: DependencyOptions,
+    /// Replaced while running; places in the bulkhead are fixed.
+    options: ArcSwap<DependencyOptions>,
     breaker: Breaker,
-    budget: Budget,
+    budget: ArcSwap<Budget>,
     bulkhead: Bulkhead,
 }
 
@@ -52,9 +54,10 @@ impl Dependency {
     /// A dependency whose breaker is closed. The options are taken as valid; their owner checks them.
     pub fn new(name: &str, options: DependencyOptions, observer: BreakerObserver) -> Self {
         let breaker = Breaker::new(name, options.breaker.clone(), observer);
-        let budget = Budget::new(&options.retry);
+        let budget = ArcSwap::from_pointee(Budget::new(&options.retry));
         let wait = Duration::from_millis(options.wait_ms);
         let bulkhead = Bulkhead::new(options.concurrent_max, wait);
+        let options = ArcSwap::from_pointee(options);
         Self(Arc::new(Inner { name: name.into(), options, breaker, budget, bulkhead }))
     }
 
@@ -77,7 +80,7 @@ impl Dependency {
         let Some(_place) = inner.bulkhead.enter(deadline.remaining()).await else {
             return Err(CallError::Full { dependency: Arc::clone(&inner.name) });
         };
-        inner.budget.deposit();
+        inner.budget.load().deposit();
         let mut delays: Option<Schedule> = None;
         let mut attempts = 0;
         loop {
@@ -104,7 +107,7 @@ impl Dependency {
             let Some(pause) = inner.pause(class, repeatable, attempts, &mut delays) else {
                 return Err(failed(ended));
             };
-            if pause >= deadline.remaining() || !inner.budget.withdraw() {
+            if pause >= deadline.remaining() || !inner.budget.load().withdraw() {
                 return Err(failed(ended));
             }
             tokio::time::sleep(pause).await;
@@ -126,7 +129,8 @@ impl Dependency {
             dependency: Arc::clone(&inner.name),
             retry_after: rejected.retry_after,
         })?;
-        let limit = Duration::from_millis(inner.options.attempt_timeout_ms);
+        let options = inner.options.load_full();
+        let limit = Duration::from_millis(options.attempt_timeout_ms);
         let until = deadline.at_most(limit).instant();
         match tokio::time::timeout_at(until, operation()).await {
             Ok(Ok(answer)) => {
@@ -141,12 +145,27 @@ impl Dependency {
             Err(_elapsed) => {
                 // A caller in a hurry says nothing about the dependency; one that left it time enough
                 // does, or a dependency that hangs would never be seen by callers with short deadlines.
-                let patience = Duration::from_millis(inner.options.breaker.slow_ms).min(limit);
+                let patience = Duration::from_millis(options.breaker.slow_ms).min(limit);
                 let hurried = admitted.lasted() < patience;
                 admitted.record(if hurried { Verdict::Ignored } else { Verdict::Failure });
                 Ok(Err(Attempt::TimedOut))
             }
         }
+    }
+
+    /// Other limits of attempts, retries and breaker, from the next attempt on. The places of the bulkhead
+    /// (`concurrent_max`, `wait_ms`) stay as they were made. The options are taken as valid.
+    pub fn reconfigure(&self, options: DependencyOptions) {
+        let inner = &*self.0;
+        let before = inner.options.load_full();
+        if before.breaker != options.breaker {
+            inner.breaker.reconfigure(options.breaker.clone());
+        }
+        // A new budget starts with a second's worth of retries; unchanged, what was saved stays.
+        if before.retry != options.retry {
+            inner.budget.store(Arc::new(Budget::new(&options.retry)));
+        }
+        inner.options.store(Arc::new(options));
     }
 
     /// The breaker, for operators.
@@ -178,10 +197,11 @@ impl Inner {
             Class::Unknown => repeatable,
             Class::Transient | Class::Throttled(_) => true,
         };
-        if !again || attempts >= self.options.retry.attempts_max {
+        let retry = &self.options.load().retry;
+        if !again || attempts >= retry.attempts_max {
             return None;
         }
-        let delays = delays.get_or_insert_with(|| Schedule::new(self.options.retry.schedule()));
+        let delays = delays.get_or_insert_with(|| Schedule::new(retry.schedule()));
         let pause = delays.next_delay();
         Some(match class {
             Class::Throttled(asked) => pause.max(asked),
