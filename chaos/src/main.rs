@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 use ultimate_mcp_chaos::report::{self, Line};
 use ultimate_mcp_chaos::run::{self, INTERRUPTED};
 use ultimate_mcp_chaos::scenario::{self, Scenario};
@@ -64,9 +65,13 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.spawn(async {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            INTERRUPTED.store(true, Ordering::SeqCst);
+        let terminate = SignalKind::terminate();
+        let Ok(mut terminated) = signal(terminate) else { return };
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminated.recv() => {}
         }
+        INTERRUPTED.store(true, Ordering::SeqCst);
     });
     let (neo4j, end) =
         (SharedNeo4j::default(), Instant::now() + Duration::from_secs(arguments.seconds));

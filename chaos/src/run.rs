@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
 
 use crate::census;
 use crate::evidence::{Event, Evidence, Happened, Window};
@@ -33,6 +34,8 @@ const BEFORE: Duration = Duration::from_millis(1500);
 const AFTER: Duration = Duration::from_millis(700);
 /// What has not recovered by then never does.
 pub const RECOVERY_MAX: Duration = Duration::from_secs(30);
+/// Calls in hand have their definite outcome by then.
+const FINISH_MAX: Duration = Duration::from_secs(30);
 /// Processes and control groups of a server that ended are gone by then.
 const GONE_MAX: Duration = Duration::from_secs(5);
 /// Between two looks.
@@ -87,27 +90,23 @@ fn work(
         let pid = world.server.pid().context("the server had ended")?;
         census::of(pid).context("the server had ended")
     };
-    let mut loops = load.start();
+    let loops = load.start();
     pause(WARM_UP)?;
-    load.end();
-    runtime.block_on(async { while loops.join_next().await.is_some() {} });
+    let late = runtime.block_on(finish(load, vec![loops]));
+    ensure!(late.is_empty(), "before any fault: {late:?}");
     let before = quiet()?;
 
     let samples = Samples::begin(load);
-    let mut loops = load.start();
+    let loops = load.start();
     pause(BEFORE)?;
     let faults = inject_all(scenario, seed, world, load)?;
     let ended = faults.iter().map(|fault| fault.window.ended).max().unwrap_or_default();
     // New clients beside the old ones: those may still wait for an answer that a fault took.
-    let mut fresh = load.start();
+    let fresh = load.start();
     let recovered = recovery(load, ended)?;
     pause(AFTER)?;
-    load.end();
-    runtime.block_on(async {
-        while loops.join_next().await.is_some() {}
-        while fresh.join_next().await.is_some() {}
-    });
-    let undrained = runtime.block_on(watch::drained(load));
+    let mut undrained = runtime.block_on(finish(load, vec![loops, fresh]));
+    undrained.extend(runtime.block_on(watch::drained(load)));
     world.server.notice();
     let after = quiet()?;
     let records = load.records();
@@ -126,6 +125,17 @@ fn work(
         recovered,
         ..Evidence::default()
     })
+}
+
+/// Lets the clients end their calls in hand; the calls that never got a definite answer.
+async fn finish(load: &Workload, loops: Vec<JoinSet<()>>) -> Vec<String> {
+    load.end();
+    let end = tokio::time::Instant::now() + FINISH_MAX;
+    for mut clients in loops {
+        while let Ok(Some(_)) = tokio::time::timeout_at(end, clients.join_next()).await {}
+    }
+    let late = load.in_hand();
+    late.into_iter().map(|call| format!("{call} never got a definite answer")).collect()
 }
 
 /// Stores a role below the one of the token: from now on the user may only look.

@@ -136,7 +136,7 @@ pub async fn jobs(load: &Workload) -> Result<HashMap<String, String>> {
 pub async fn nodes(load: &Workload) -> Result<HashSet<String>> {
     let cypher = "MATCH (n:Chaos) WHERE n.key STARTS WITH $prefix RETURN n.key AS key";
     let parameters = json!({ "prefix": load.prefix() });
-    let body = json!({ "cypher": cypher, "parameters": parameters, "limit": ROWS_MAX });
+    let body = json!({ "cypher": cypher, "parameters": parameters, "row_limit": ROWS_MAX });
     let (method, path) = (reqwest::Method::POST, "/api/v1/tools/graph_query");
     let token = Some(load.tokens().admin.as_str());
     let answer = load.send(Request { method, path, token, headers: &[], body: Some(body) }).await;

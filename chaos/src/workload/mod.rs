@@ -6,8 +6,9 @@
 mod calls;
 mod judge;
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -50,6 +51,7 @@ pub struct Workload {
     ends: AtomicBool,
     records: Mutex<Vec<Record>>,
     nodes: Mutex<Vec<String>>,
+    in_hand: Mutex<HashSet<String>>,
 }
 
 /// An answer: status and body.
@@ -81,6 +83,7 @@ impl Workload {
             ends: AtomicBool::new(false),
             records: Mutex::default(),
             nodes: Mutex::default(),
+            in_hand: Mutex::default(),
         }))
     }
 
@@ -101,7 +104,7 @@ impl Workload {
 
     /// All that was done until now.
     pub fn records(&self) -> Vec<Record> {
-        self.records.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        held(&self.records).clone()
     }
 
     /// Starts the loops; they end after [`Self::end`].
@@ -112,7 +115,10 @@ impl Workload {
             let client = Arc::clone(self);
             loops.spawn(async move {
                 while !client.ends.load(Ordering::SeqCst) {
-                    client.one(kind).await;
+                    let subject = client.id(kind.name());
+                    held(&client.in_hand).insert(subject.clone());
+                    client.one(kind, &subject).await;
+                    held(&client.in_hand).remove(&subject);
                     tokio::time::sleep(PACE).await;
                 }
             });
@@ -125,6 +131,11 @@ impl Workload {
         self.ends.store(true, Ordering::SeqCst);
     }
 
+    /// Calls that have no definite outcome yet.
+    pub fn in_hand(&self) -> Vec<String> {
+        held(&self.in_hand).iter().cloned().collect()
+    }
+
     /// A new id.
     pub(crate) fn id(&self, kind: &str) -> String {
         let number = self.count.fetch_add(1, Ordering::SeqCst);
@@ -133,17 +144,15 @@ impl Workload {
 
     /// Writes a request down whose sender knows its outcome.
     pub fn note(&self, record: Record) {
-        let kept = &mut self.records.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.push(record);
+        held(&self.records).push(record);
     }
 
-    async fn one(&self, kind: Kind) {
-        let subject = self.id(kind.name());
+    async fn one(&self, kind: Kind, subject: &str) {
         let attempts = if matches!(kind, Kind::Once | Kind::Job) { ATTEMPTS_MAX } else { 1 };
         for _ in 0..attempts {
             let request_id = self.id("rq");
             let began = self.now();
-            let call = calls::Call { kind, request_id: &request_id, subject: &subject };
+            let call = calls::Call { kind, request_id: &request_id, subject };
             let (outcome, made) = self.call(&call).await;
             let done = outcome.is_done();
             let again = match &outcome {
@@ -154,10 +163,9 @@ impl Workload {
                 _ => false,
             };
             let ended = self.now();
-            let subject = subject.clone();
+            let subject = subject.to_owned();
             if done && kind == Kind::Upsert {
-                let nodes = &mut self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-                nodes.push(subject.clone());
+                held(&self.nodes).push(subject.clone());
             }
             self.note(Record { request_id, kind, began, ended, outcome, subject, made });
             if !again {
@@ -169,7 +177,7 @@ impl Workload {
 
     /// A node that was acknowledged, another one each time.
     pub(crate) fn known_node(&self) -> Option<String> {
-        let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        let nodes = held(&self.nodes);
         let number = usize::try_from(self.count.load(Ordering::SeqCst)).unwrap_or(0);
         (!nodes.is_empty()).then(|| nodes[number % nodes.len()].clone())
     }
@@ -201,6 +209,10 @@ impl Workload {
         self.send(Request { method: reqwest::Method::GET, path, token, headers: &[], body: None })
             .await
     }
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The innermost cause: "connection refused" rather than "error sending request".
