@@ -50,6 +50,19 @@ impl Event {
         })
     }
 
+    /// Gives every event of a call the job that its intent names: what closes a call that a crash cut off
+    /// knows only the call.
+    pub fn attribute(events: &mut [Self]) {
+        let known = events.iter().filter_map(|event| {
+            let job = event.job_id.clone()?;
+            Some((event.call_id.clone(), job))
+        });
+        let jobs: HashMap<String, String> = known.collect();
+        for event in events {
+            event.job_id = jobs.get(&event.call_id).cloned();
+        }
+    }
+
     /// Whether this ends a call.
     pub fn is_final(&self) -> bool {
         self.phase != "intent"
@@ -131,5 +144,27 @@ impl Evidence {
         let began = self.faults.iter().map(|fault| fault.window.began).min()?;
         let ended = self.faults.iter().map(|fault| fault.window.ended).max()?;
         Some(Window { began, ended })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_call_that_was_cut_off_belongs_to_the_job_of_its_intent() {
+        let line = |phase: &str, details: &str| {
+            let text = format!(
+                r#"{{"phase":"{phase}","call_id":"c","success":null,"body":{{"request_id":"r"{details}}}}}"#
+            );
+            Event::parse(&text).expect("an event")
+        };
+        let intent = line("intent", r#","details":{"job_id":"j","transport":"job"}"#);
+        let end = line("outcome", r#","error_message":"effects unknown""#);
+        let mut events = [intent, end];
+        assert_eq!(events[1].job_id, None);
+        Event::attribute(&mut events);
+        assert_eq!(events[1].job_id.as_deref(), Some("j"));
+        assert_eq!(events[1].error, "effects unknown");
     }
 }

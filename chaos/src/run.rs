@@ -70,7 +70,7 @@ pub fn scenario(
     let load = Workload::new(world.server.url(), world.tokens()?, prefix)?;
     let said = |error: anyhow::Error| error.context(world.server.said(15));
     let mut evidence = work(scenario, seed, runtime, &world, &load).map_err(said)?;
-    close(&world, runtime, &mut evidence).map_err(said)?;
+    close(&world, &mut evidence).map_err(said)?;
     let server_said = world.server.said(40);
     Ok(Line::judge(scenario, evidence, server_said))
 }
@@ -134,8 +134,12 @@ async fn finish(load: &Workload, loops: Vec<JoinSet<()>>) -> Vec<String> {
     for mut clients in loops {
         while let Ok(Some(_)) = tokio::time::timeout_at(end, clients.join_next()).await {}
     }
-    let late = load.in_hand();
-    late.into_iter().map(|call| format!("{call} never got a definite answer")).collect()
+    let (late, records) = (load.in_hand(), load.records());
+    let last = |call: &String| records.iter().rev().find(|record| record.subject == *call);
+    let said = |call: &String| last(call).map(|record| record.outcome.clone());
+    late.iter()
+        .map(|call| format!("{call} has no definite answer, last: {:?}", said(call)))
+        .collect()
 }
 
 /// Stores a role below the one of the token: from now on the user may only look.
@@ -217,14 +221,14 @@ fn recovery(load: &Workload, ended: Duration) -> Result<Option<Duration>> {
 }
 
 /// Stops the server and reads what it leaves: audit, processes, control groups.
-fn close(world: &World, runtime: &Runtime, evidence: &mut Evidence) -> Result<()> {
+fn close(world: &World, evidence: &mut Evidence) -> Result<()> {
     let server = &world.server;
     server.stop()?;
     let mut events = export(world)?;
     if has_open_calls(&events) {
         // What lost its outcome while the process lived on gets it at the next start.
         server.start()?;
-        runtime.block_on(tokio::time::sleep(QUIET));
+        pause(QUIET)?;
         server.stop()?;
         events = export(world)?;
     }
@@ -266,7 +270,10 @@ fn export(world: &World) -> Result<Vec<Event>> {
     let out = world.server.cli(&["audit", "export", name])?;
     ensure!(out.status.success(), "audit export: {}", String::from_utf8_lossy(&out.stderr));
     let text = std::fs::read_to_string(&path)?;
-    text.lines()
-        .map(|line| Event::parse(line).with_context(|| format!("not an event: {line}")))
-        .collect()
+    let events = text
+        .lines()
+        .map(|line| Event::parse(line).with_context(|| format!("not an event: {line}")));
+    let mut events = events.collect::<Result<Vec<Event>>>()?;
+    Event::attribute(&mut events);
+    Ok(events)
 }

@@ -134,6 +134,8 @@ fn settings(folder: &Path, redis_port: u16) -> Result<Vec<(String, String)>> {
         ("POLICY_FILE", policy.to_owned()),
         ("AUDIT__STDOUT", "off".to_owned()),
         ("HTTP__DRAIN_SECONDS", "5".to_owned()),
+        // A keyed call that a kill cut off is known as such 10 s after its deadline (docs/redis.md).
+        ("MCP__CALL_SECONDS_MAX", "6".to_owned()),
         ("JOBS__PER_CALLER_MAX", "100000".to_owned()),
         ("JOBS__LEASE_SECONDS", "2".to_owned()),
         ("JOBS__RETRY_INITIAL_MS", "50".to_owned()),

@@ -51,7 +51,10 @@ fn disagreement(record: &Record, events: &[&Event]) -> Option<String> {
             Some(format!("the audit says it failed: {}", events[0].error))
         }
         (Outcome::Done | Outcome::Ended(_), _, None) => Some("no outcome in the audit".to_owned()),
-        (Outcome::Failed(..), _, Some(true)) => Some("the audit says it succeeded".to_owned()),
+        (Outcome::Failed(..), _, Some(true)) => {
+            let (phase, replayed) = (&events[0].phase, events[0].replayed);
+            Some(format!("the audit says it succeeded ({phase}, replayed: {replayed})"))
+        }
         _ => None,
     }
 }
