@@ -110,7 +110,7 @@ impl Server {
         let log = std::fs::File::options().create(true).append(true).open(&self.log)?;
         let mut command = self.command();
         command.args(["serve", "--data-dir"]).arg(&self.data).stdin(Stdio::null());
-        command.stdout(Stdio::null()).stderr(log);
+        command.stdout(log.try_clone()?).stderr(log);
         // A group of its own: ctrl-c in the terminal is for the runner, which ends it in order.
         command.process_group(0);
         *child = Some(command.spawn().context("cannot start the server")?);
@@ -187,11 +187,13 @@ impl Server {
         Ok(command.args(arguments).arg("--data-dir").arg(&self.data).output()?)
     }
 
-    /// The last lines of its standard error.
+    /// The last lines of its warnings and errors.
     pub fn said(&self, lines: usize) -> String {
         let text = std::fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
-        let all: Vec<&str> = text.lines().collect();
+        // What it says at a start holds a token, and what went well explains nothing.
+        let telling = |line: &&str| !line.contains("eyJ") && !line.contains("\"info\"");
+        let all: Vec<&str> = text.lines().filter(telling).filter(|l| l.starts_with('{')).collect();
         all[all.len().saturating_sub(lines)..].join("\n")
     }
 }

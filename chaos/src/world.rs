@@ -135,6 +135,7 @@ fn settings(folder: &Path, redis_port: u16) -> Result<Vec<(String, String)>> {
         ("AUDIT__STDOUT", "off".to_owned()),
         ("HTTP__DRAIN_SECONDS", "5".to_owned()),
         // A keyed call that a kill cut off is known as such 10 s after its deadline (docs/redis.md).
+        ("HTTP__REQUEST_TIMEOUT_SECONDS", "6".to_owned()),
         ("MCP__CALL_SECONDS_MAX", "6".to_owned()),
         ("JOBS__PER_CALLER_MAX", "100000".to_owned()),
         ("JOBS__LEASE_SECONDS", "2".to_owned()),
