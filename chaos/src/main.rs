@@ -78,7 +78,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let mut reports = Vec::new();
     let mut complete = true;
     say(&format!("seed {seed}\n{}", report::head()));
-    for scenario in chosen(arguments, seed) {
+    for scenario in chosen(arguments, seed)? {
         if INTERRUPTED.load(Ordering::SeqCst) {
             say("interrupted");
             complete = false;
@@ -118,23 +118,26 @@ fn run(arguments: &Arguments) -> Result<bool> {
 }
 
 /// What is to run: what was named, or every single fault and then pairs.
-fn chosen(arguments: &Arguments, seed: u64) -> Box<dyn Iterator<Item = Scenario>> {
+///
+/// # Errors
+/// A name that no fault has.
+fn chosen(arguments: &Arguments, seed: u64) -> Result<Box<dyn Iterator<Item = Scenario>>> {
     let pairs =
         (0..arguments.pairs.unwrap_or(10_000)).map(move |number| scenario::pair(seed, number));
     if arguments.only.is_empty() {
-        return Box::new(scenario::singles().into_iter().chain(pairs));
+        return Ok(Box::new(scenario::singles().into_iter().chain(pairs)));
     }
+    let named = arguments.only.iter().map(|name| named(name)).collect::<Result<Vec<Scenario>>>()?;
+    Ok(Box::new(named.into_iter()))
+}
+
+fn named(name: &str) -> Result<Scenario> {
     let singles = scenario::singles();
-    let named: Vec<Scenario> = arguments
-        .only
-        .iter()
-        .map(|name| {
-            let parts = name.split(" + ").map(str::trim);
-            let faults =
-                parts.filter_map(|part| singles.iter().find(|single| single.name() == part));
-            Scenario { faults: faults.flat_map(|single| single.faults.clone()).collect() }
-        })
-        .filter(|scenario| !scenario.faults.is_empty())
-        .collect();
-    Box::new(named.into_iter())
+    let faults = name.split(" + ").map(|part| {
+        let found = singles.iter().find(|single| single.name() == part.trim());
+        found
+            .map(|single| single.faults[0])
+            .with_context(|| format!("no fault {part:?}; see --list"))
+    });
+    Ok(Scenario { faults: faults.collect::<Result<_>>()? })
 }

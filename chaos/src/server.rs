@@ -102,10 +102,10 @@ impl Server {
     /// When the process cannot be started.
     pub fn spawn(&self) -> Result<()> {
         let mut child = held(&self.child);
-        if let Some(running) = child.as_mut() {
-            if running.try_wait()?.is_none() {
-                return Ok(());
-            }
+        if let Some(running) = child.as_mut()
+            && running.try_wait()?.is_none()
+        {
+            return Ok(());
         }
         let log = std::fs::File::options().create(true).append(true).open(&self.log)?;
         let mut command = self.command();
@@ -209,7 +209,7 @@ impl Drop for Server {
 /// # Errors
 /// When the process is gone.
 pub fn signal(pid: u32, name: &str) -> Result<()> {
-    let status = Command::new("kill").args(["-s", name, &pid.to_string()]).status()?;
-    ensure!(status.success(), "cannot send {name} to {pid}");
+    let sent = Command::new("kill").args(["-s", name, &pid.to_string()]).output()?;
+    ensure!(sent.status.success(), "cannot send {name} to {pid}");
     Ok(())
 }

@@ -39,10 +39,10 @@ pub(super) fn printed(answer: Answer, expected: &str) -> (Outcome, String) {
 
 /// A lint whose one finding is known; a linter that could not run is a failure of its own.
 pub(super) fn linted(answer: Answer) -> (Outcome, String) {
-    if let Ok((200, body)) = &answer {
-        if body["linter"]["available"] == false || body["linter_exit_code"].is_null() {
-            return (Outcome::Ended("linter unavailable".to_owned()), String::new());
-        }
+    if let Ok((200, body)) = &answer
+        && (body["linter"]["available"] == false || body["linter_exit_code"].is_null())
+    {
+        return (Outcome::Ended("linter unavailable".to_owned()), String::new());
     }
     held(answer, |body| body["diagnostics"][0]["rule"] == "F401")
 }
