@@ -14,8 +14,8 @@ use crate::scenario::Scenario;
 use crate::server::Server;
 use crate::workload::Tokens;
 
-/// Room on the small disk: what a scenario writes, several times over.
-const DISK_MB: u64 = 96;
+/// Room on the small disk: a twentieth of it is what a scenario writes, several times over.
+const DISK_MB: u64 = 512;
 
 /// Neo4j, which takes 10 to 25 s to start: one for all scenarios, started when the first needs it.
 #[derive(Default)]

@@ -14,10 +14,14 @@ pub(super) fn nothing_acknowledged_is_lost(evidence: &Evidence) -> Verdict {
     let mut violations = Vec::new();
     let requests: HashSet<&str> =
         evidence.events.iter().map(|event| event.request_id.as_str()).collect();
+    let failed = |event: &&Event| event.is_final() && event.success != Some(true);
+    let attempts = evidence.events.iter().filter(failed);
+    let tried: HashSet<&str> = attempts.filter_map(|event| event.job_id.as_deref()).collect();
+    let was_tried = |job: &str| tried.contains(job);
     let acknowledged = || evidence.records.iter().filter(|record| record.outcome.is_done());
     for Record { kind, subject, made, request_id, .. } in acknowledged() {
         let lost = match kind {
-            Kind::Job => lost_job(evidence.jobs.get(made).map(String::as_str)),
+            Kind::Job => lost_job(evidence.jobs.get(made).map(String::as_str), was_tried(made)),
             Kind::Upsert if !evidence.nodes.contains(subject) => {
                 Some("is not in the graph".to_owned())
             }
@@ -37,10 +41,12 @@ pub(super) fn nothing_acknowledged_is_lost(evidence: &Evidence) -> Verdict {
     Verdict::of(acknowledged().next().is_some(), violations)
 }
 
-/// A job that cannot fail by itself ends `completed`; one that must not be repeated may be cut off.
-fn lost_job(status: Option<&str>) -> Option<String> {
+/// A job ends `completed`, or cut off when it must not be repeated, or `failed` when the audit knows an attempt
+/// that failed.
+fn lost_job(status: Option<&str>, was_tried: bool) -> Option<String> {
     match status {
         Some("completed" | "outcome_unknown") => None,
+        Some("failed") if was_tried => None,
         Some(other) => Some(format!("ended as {other}")),
         None => Some("is not in the list".to_owned()),
     }

@@ -121,6 +121,9 @@ fn i2_sees_lost_jobs_nodes_roles_and_events() {
         but(|e| {
             e.jobs.insert("m-job".to_owned(), "queued".to_owned());
         }),
+        but(|e| {
+            e.jobs.insert("m-job".to_owned(), "failed".to_owned());
+        }),
         but(|e| e.nodes.clear()),
         but(|e| e.users.clear()),
         but(|e| e.events.retain(|event| event.request_id != "once")),
