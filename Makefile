@@ -2,6 +2,7 @@
 #   make run     set up, build, start on the embedded defaults; prints URL, token, client config, a curl line
 #   make test    set up, then everything: format, lints, docs, tests (real binary, clients, servers, hostile programs)
 #   make check   format, lints and docs only
+#   make chaos   breaks real servers on purpose, prints scenario x invariants; SEED=… SECONDS=… ARGS=…
 #   make bench   CPU per operation, rates and latencies beside a floor or a peer in the same run
 #   make load    five times the load it can carry: goodput, and how quickly the rest is refused
 #   make clean   forget build and tools
@@ -14,7 +15,7 @@ export CARGO_INCREMENTAL := 0
 export ULTIMATE_MCP__CELL__TOOLS_DIR ?= $(cache)/tools
 bin := $(CARGO_TARGET_DIR)/release/ultimate-mcp
 
-.PHONY: run build test check bench load clean setup-run setup-test
+.PHONY: run build test check chaos bench load clean setup-run setup-test
 run: build
 	@exec $(bin) serve $(ARGS)
 
@@ -36,6 +37,11 @@ test: setup-test check
 	tests/kit/servers/with-servers.sh cargo test --workspace --quiet
 	cargo test --features faults --test main --quiet faults::
 	tests/kit/servers/newest-neo4j.sh cargo test --workspace --test graph --test neo4j --quiet
+
+# As root the scenarios with a small disk run too.
+chaos: setup-test
+	cargo build --release --quiet -p ultimate-mcp -p ultimate-mcp-chaos
+	$(CARGO_TARGET_DIR)/release/ultimate-mcp-chaos $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
 bench: setup-test
 	cargo build --release --quiet --features bench

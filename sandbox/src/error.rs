@@ -11,6 +11,9 @@ pub enum CellError {
     /// This host cannot isolate code as demanded; nothing was run.
     #[error("this host cannot isolate code: {0}")]
     IsolationUnavailable(String),
+    /// The prepared sandbox ended before the code in it began; nothing was run, another one may do.
+    #[error("the sandbox ended before the code in it began; try again")]
+    SandboxLost,
     /// The run was described wrongly; nothing was run.
     #[error("invalid run: {0}")]
     InvalidSpec(String),

@@ -41,6 +41,9 @@ pub enum ExecutionError {
     /// The launcher is being started again. Nothing was run.
     #[error("the sandbox launcher is not running yet ({0}); try again shortly")]
     LauncherDown(Arc<str>),
+    /// The prepared sandbox ended before the code in it began. Nothing was run.
+    #[error("the sandbox ended before the code in it began; try again")]
+    SandboxLost,
     /// This host cannot isolate code as demanded. Nothing was run.
     #[error("this host cannot isolate code: {0}")]
     IsolationUnavailable(Arc<str>),
@@ -62,6 +65,7 @@ impl From<CellError> for ExecutionError {
     fn from(error: CellError) -> Self {
         match error {
             CellError::LauncherLost => Self::LauncherLost,
+            CellError::SandboxLost => Self::SandboxLost,
             CellError::IsolationUnavailable(why) => Self::IsolationUnavailable(why.into()),
             CellError::InvalidSpec(why) => Self::InvalidSpec(why.into()),
             CellError::Busy => Self::QueueFull { retry_after: Duration::from_secs(1) },
@@ -78,7 +82,7 @@ impl Classify for ExecutionError {
             Self::CallerQueueFull { .. } => Kind::LimitExceeded,
             Self::NotBegun | Self::DeadlinePassed => Kind::DeadlineExceeded,
             Self::LauncherLost => Kind::Crashed,
-            Self::LauncherDown(_) => Kind::Unavailable,
+            Self::LauncherDown(_) | Self::SandboxLost => Kind::Unavailable,
             Self::IsolationUnavailable(_) => Kind::IsolationUnavailable,
             Self::InvalidSpec(_) => Kind::InvalidInput,
             Self::Internal(_) => Kind::Internal,
@@ -96,7 +100,7 @@ impl Classify for ExecutionError {
             Self::CallerQueueFull { .. } | Self::LauncherDown(_) => {
                 Retry::After(Duration::from_secs(1))
             }
-            Self::NotBegun | Self::LauncherLost => Retry::Safe,
+            Self::NotBegun | Self::LauncherLost | Self::SandboxLost => Retry::Safe,
             Self::DeadlinePassed | Self::IsolationUnavailable(_) | Self::InvalidSpec(_) => {
                 Retry::Never
             }

@@ -59,7 +59,8 @@ pub(super) fn never_started(outcome: &Outcome) -> CellError {
             let doing = Stage::describe(stage);
             CellError::IsolationUnavailable(format!("the sandbox failed while {doing}: {error}"))
         }
-        _ => CellError::IsolationUnavailable("the sandbox ended while it was prepared".to_owned()),
+        // Killed from outside, by an operator or for want of memory: that says nothing about the host.
+        _ => CellError::SandboxLost,
     }
 }
 
@@ -176,4 +177,30 @@ fn blank(status: Status, duration: Duration) -> StepReport {
 /// What the program said, as text.
 pub(super) fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(exit: Exit) -> Outcome {
+        Outcome {
+            exit,
+            killed: KillCause::None,
+            compiled: true,
+            oom_kills: 0,
+            pids_hits: 0,
+            cpu_ns: 0,
+            memory_peak: u64::MAX,
+            duration_ns: 0,
+        }
+    }
+
+    #[test]
+    fn a_prepared_sandbox_that_was_killed_says_nothing_about_the_host() {
+        let lost = never_started(&ended(Exit::Signal(libc::SIGKILL)));
+        assert!(matches!(lost, CellError::SandboxLost), "{lost:?}");
+        let host = never_started(&ended(Exit::Setup { stage: 0, errno: libc::EPERM }));
+        assert!(matches!(host, CellError::IsolationUnavailable(_)), "{host:?}");
+    }
 }
