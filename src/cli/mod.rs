@@ -16,6 +16,7 @@ mod serve;
 #[cfg(test)]
 mod tests;
 mod token;
+mod top;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -83,6 +84,7 @@ pub fn execute(
         Command::Audit { command: AuditCommand::Erase { user, common } } => {
             audit::erase(&common.load(environment)?.config, &user, out)
         }
+        Command::Top(args) => top::top(&args, args.common.load(environment)?.config, out),
         Command::Doctor { common } => doctor::doctor(&common.load(environment)?.config.cell, out),
         Command::Backup(args) => backup::backup(&args.common.load(environment)?.config, &args, out),
         Command::Restore(args) => {

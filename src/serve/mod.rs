@@ -17,6 +17,7 @@ use ultimate_mcp_actors::engine::{Engine, StartError};
 use ultimate_mcp_actors::jobs::JobsEngine;
 use ultimate_mcp_actors::supervision::{Exit, ExitSignal, install_panic_hook};
 
+use crate::breaker_trail::BreakerTrail;
 use crate::config::{Config, Loaded};
 use crate::http::Bound;
 use crate::mcp::Endpoint;
@@ -131,9 +132,11 @@ async fn run(
 ) -> Result<(), ServeError> {
     let trail = wiring::SupervisionTrail::default();
     let options = wiring::engine_options(&config, &files, config_version);
-    let (engine, exit) = Engine::start(options, trail.observer()).await?;
+    let breakers = BreakerTrail::default();
+    let (engine, exit) = Engine::start(options, trail.observer(), breakers.observer()).await?;
     trail.attach(&engine);
-    let state = wiring::state(&config, &files, engine.clone(), metrics)?;
+    breakers.attach(engine.audit.clone());
+    let state = wiring::state(&config, &files, engine.clone(), metrics, breakers)?;
     if !engine.authorization.settled(JOIN_MAX).await {
         tracing::warn!("serving before other nodes' revocations and bans are known: redis is away");
     }

@@ -10,6 +10,7 @@ use ultimate_mcp_actors::supervision::{Event, Observer};
 use super::{DataFiles, ServeError};
 use crate::admission::Admission;
 use crate::auth::Authenticator;
+use crate::breaker_trail::BreakerTrail;
 use crate::config::Config;
 use crate::forward::Forwarder;
 use crate::instruments::Instruments;
@@ -97,6 +98,7 @@ pub(super) fn state(
     files: &DataFiles,
     engine: Engine,
     metrics: telemetry::Metrics,
+    breakers: BreakerTrail,
 ) -> Result<Arc<AppState>, ServeError> {
     let instruments = Instruments::new(metrics);
     instruments.observe_tree(&engine.tree);
@@ -139,6 +141,7 @@ pub(super) fn state(
         artifacts,
         metrics: instruments,
         forwarder,
+        breakers,
     };
     let state =
         AppState::new(parts, config).map_err(|error| ServeError::Tools(error.to_string()))?;
