@@ -6,6 +6,7 @@
 pub mod admission;
 pub mod api;
 pub mod auth;
+mod breaker_trail;
 pub mod cli;
 pub mod config;
 pub mod error;

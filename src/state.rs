@@ -16,10 +16,12 @@ use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::engine::Engine;
 use ultimate_mcp_actors::graph::GraphEngine;
 use ultimate_mcp_actors::node::NodeId;
+use ultimate_mcp_actors::resilience::{BreakerState, DependencySnapshot};
 use ultimate_mcp_actors::supervision::ChildState;
 
 use crate::admission::Admission;
 use crate::auth::{Authenticator, Caller, bearer};
+use crate::breaker_trail::BreakerTrail;
 use crate::config::Config;
 use crate::error::{ApiError, Code};
 use crate::forward::{self, Forwarder, Received};
@@ -52,6 +54,10 @@ pub struct AppState {
     pub forwarder: Forwarder,
     /// The configuration in force.
     pub reload: Reload,
+    /// What happened to breakers.
+    pub breakers: BreakerTrail,
+    /// Limits that are read once, at start.
+    pub ceilings: Ceilings,
     /// Set once, when the process was told to stop: load balancers are to look away.
     leaving: AtomicBool,
     call_max: Duration,
@@ -74,6 +80,35 @@ pub struct StateParts {
     pub metrics: Instruments,
     pub forwarder: Forwarder,
     pub reload: Reload,
+    pub breakers: BreakerTrail,
+}
+
+/// Limits of parts that do not show their own; most at once on this node.
+#[allow(
+    missing_docs,
+    reason = "the configuration explains them, in sections `cell` and `sessions`"
+)]
+pub struct Ceilings {
+    pub runs_max: usize,
+    pub runs_per_caller_max: usize,
+    pub queue_max: usize,
+    pub queued_per_caller_max: usize,
+    pub sessions_max: usize,
+    pub sessions_per_caller_max: usize,
+}
+
+impl Ceilings {
+    fn of(config: &Config) -> Self {
+        let (cell, sessions) = (&config.cell, &config.sessions);
+        Self {
+            runs_max: cell.places(),
+            runs_per_caller_max: cell.places_per_caller(),
+            queue_max: cell.queue_max,
+            queued_per_caller_max: cell.queued_per_caller_max,
+            sessions_max: sessions.total_max,
+            sessions_per_caller_max: sessions.per_owner_max,
+        }
+    }
 }
 
 /// Whether the engine can serve, and what its parts say.
@@ -121,6 +156,7 @@ impl AppState {
             metrics,
             forwarder,
             reload,
+            breakers,
         } = parts;
         Ok(Self {
             all_tools: ToolList::new(registry.descriptors())?,
@@ -132,6 +168,8 @@ impl AppState {
             metrics,
             forwarder,
             reload,
+            breakers,
+            ceilings: Ceilings::of(config),
             leaving: AtomicBool::new(false),
             call_max: Duration::from_secs(config.http.request_timeout_seconds),
             data_dir: config.data_dir.clone(),
@@ -312,16 +350,21 @@ impl AppState {
 
     /// What is kept there answers 503 until it is back; everything else is served.
     fn neo4j(&self) -> Option<Dependency> {
-        let problem = self.engine.neo4j.as_ref()?.state().problem();
-        let status = if problem.is_none() { "ready" } else { "degraded" };
-        Some(Dependency { name: "neo4j".into(), status, detail: Vec::from_iter(problem) })
+        let client = self.engine.neo4j.as_ref()?;
+        let mut detail = Vec::from_iter(client.state().problem());
+        detail.extend(held_open(&client.snapshot()));
+        let status = if detail.is_empty() { "ready" } else { "degraded" };
+        Some(Dependency { name: "neo4j".into(), status, detail })
     }
 
     /// The node serves without it, from what is its own.
     fn redis(&self) -> Option<Dependency> {
         let health = self.engine.redis.as_ref()?.health();
-        let status = if health.up == Some(true) { "ready" } else { "degraded" };
-        Some(Dependency { name: "redis".into(), status, detail: Vec::from_iter(health.reason) })
+        let held = held_open(&health.dependency);
+        let well = health.up == Some(true) && held.is_none();
+        let status = if well { "ready" } else { "degraded" };
+        let detail = health.reason.into_iter().chain(held).collect();
+        Some(Dependency { name: "redis".into(), status, detail })
     }
 
     /// Nothing is lost while it waits; the copy in Neo4j is behind.
@@ -370,4 +413,13 @@ impl AppState {
         };
         Dependency { name: "cell".into(), status, detail }
     }
+}
+
+/// The server may be well and still not be asked.
+fn held_open(dependency: &DependencySnapshot) -> Option<String> {
+    let held = dependency.breaker.state == BreakerState::ForcedOpen;
+    held.then(|| {
+        let name = &dependency.name;
+        format!("an operator holds its breaker open: POST /api/v1/breakers/{name}/reset ends it")
+    })
 }

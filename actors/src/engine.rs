@@ -34,13 +34,13 @@ use crate::jobs::{
 use crate::neo4j::{Neo4jClient, Neo4jError, Neo4jOptions};
 use crate::node::{NodeIdentity, NodesHandle};
 use crate::redis::{RedisClient, RedisError, RedisOptions};
-use crate::resilience::Transition;
+use crate::resilience::{Breaker, BreakerObserver, DependencySnapshot};
 use crate::sandboxes::{SandboxesError, SandboxesHandle, SandboxesOptions};
 use crate::sessions::{SessionsError, SessionsHandle, SessionsOptions};
 use crate::shipping::ShippingHandle;
 use crate::supervision::{
-    DrainReport, ExitSignal, Observer, ReconfigureError, SpawnError, SupervisionOptions,
-    Supervisor, TreeHandle,
+    DrainReport, ExitSignal, Observer, ReconfigureError, RestartError, SpawnError,
+    SupervisionOptions, Supervisor, TreeHandle,
 };
 
 /// The audit, below the data directory.
@@ -168,15 +168,16 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts every actor. The signal resolves when the tree has ended, by drain or by failure.
+    /// Starts every actor; `breakers` hears of every change of a breaker. The signal resolves when the tree has ended, by drain or by failure.
     ///
     /// # Errors
     /// The first part that cannot start; nothing is left running then but what the process takes with it.
     pub async fn start(
         options: EngineOptions,
         observer: Observer,
+        breakers: BreakerObserver,
     ) -> Result<(Self, ExitSignal), StartError> {
-        let (redis, neo4j) = clients(options.redis, options.neo4j)?;
+        let (redis, neo4j) = clients(options.redis, options.neo4j, breakers)?;
         let (root, exit) = Supervisor::root("root", options.supervision.policy("root"), observer)?;
         let data = &options.data_dir;
         let ships = neo4j.clone().filter(|_| options.audit.shipping.enabled);
@@ -264,6 +265,28 @@ impl Engine {
         }
     }
 
+    /// What lives outside the process and is guarded by a breaker, as it is now. Waits for nobody.
+    pub fn dependencies(&self) -> Vec<DependencySnapshot> {
+        let neo4j = self.neo4j.iter().map(Neo4jClient::snapshot);
+        neo4j.chain(self.redis.iter().map(RedisClient::snapshot)).collect()
+    }
+
+    /// The breaker of the dependency of that name; `None` when none is named so.
+    pub fn breaker(&self, name: &str) -> Option<Breaker> {
+        let neo4j = self.neo4j.iter().map(|client| (client.snapshot().name, client.breaker()));
+        let redis = self.redis.iter().map(|client| (client.snapshot().name, client.breaker()));
+        let found = neo4j.chain(redis).find(|(known, _)| &**known == name);
+        found.map(|(_, breaker)| breaker.clone())
+    }
+
+    /// Restarts an actor by an operator's hand; see [`Supervisor::restart`].
+    ///
+    /// # Errors
+    /// See [`RestartError`].
+    pub async fn restart(&self, path: Vec<String>) -> Result<(), RestartError> {
+        self.root.restart(path).await
+    }
+
     /// Lets every actor answer what it accepted, last started first, and ends the tree.
     pub async fn drain(&self, deadline: Deadline) -> DrainReport {
         self.jobs.retire(Deadline::after(deadline.remaining().saturating_sub(ACTORS_DRAIN))).await;
@@ -275,13 +298,14 @@ impl Engine {
 fn clients(
     redis: RedisOptions,
     neo4j: Neo4jOptions,
+    observer: BreakerObserver,
 ) -> Result<(Option<RedisClient>, Option<Neo4jClient>), StartError> {
     let redis = match redis.is_configured() {
-        true => Some(RedisClient::new(redis, Arc::new(log_transition))?),
+        true => Some(RedisClient::new(redis, Arc::clone(&observer))?),
         false => None,
     };
     let neo4j = match neo4j.is_set() {
-        true => Some(Neo4jClient::new(neo4j, Arc::new(log_transition))?),
+        true => Some(Neo4jClient::new(neo4j, observer)?),
         false => None,
     };
     Ok((redis, neo4j))
@@ -308,11 +332,6 @@ async fn start_graph(
             Err(Neo4jError::Config(problem.to_owned()).into())
         }
     }
-}
-
-/// Every change of a breaker is worth a line: it says who is not asked any more, and when again.
-fn log_transition(dependency: &str, transition: Transition) {
-    tracing::warn!(dependency, from = ?transition.from, to = ?transition.to, "breaker");
 }
 
 /// Where jobs are kept.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use governor::clock::{Clock, DefaultClock};
+use serde::Serialize;
 use ultimate_mcp_actors::authorization::{AuthorizationHandle, Limits, Permission, Policy};
 use ultimate_mcp_actors::ids::CallId;
 use ultimate_mcp_actors::redis::RedisClient;
@@ -53,6 +54,25 @@ impl PolicySource for Arc<Policy> {
     }
 }
 
+/// How much of what admission can count and allow is in use on this node.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Usage {
+    /// Calls that run now.
+    pub running: usize,
+    /// Callers they belong to.
+    pub callers: usize,
+    /// Running calls of the busiest caller.
+    pub busiest_caller: usize,
+    /// Most running calls of one caller.
+    pub running_per_caller_max: usize,
+    /// Rate limits remembered now.
+    pub rates_held: usize,
+    /// Most of them.
+    pub rates_held_max: usize,
+    /// A caller's rate over all tools, as a multiple of the role's rate per tool.
+    pub total_factor: u32,
+}
+
 /// Decides who may do what now.
 pub struct Admission<P = AuthorizationHandle, C: Clock = DefaultClock> {
     policy: P,
@@ -89,6 +109,21 @@ impl<P: PolicySource, C: Clock + Clone> Admission<P, C> {
     pub fn shared_in(mut self, redis: Option<RedisClient>) -> Self {
         self.shared = redis.map(SharedRates::new);
         self
+    }
+
+    /// What is in use now; waits for nobody.
+    pub fn usage(&self) -> Usage {
+        let options = self.options.load();
+        let (running, callers, busiest_caller) = self.running.usage();
+        Usage {
+            running,
+            callers,
+            busiest_caller,
+            running_per_caller_max: options.running_per_caller_max,
+            rates_held: self.rates.len(),
+            rates_held_max: options.keys_max,
+            total_factor: options.total_factor,
+        }
     }
 
     /// Admits one call of a tool.

@@ -10,5 +10,5 @@ mod shared;
 #[cfg(test)]
 mod tests;
 
-pub use admit::{Admission, PolicySource, unknown_role};
+pub use admit::{Admission, PolicySource, Usage, unknown_role};
 pub use permit::{AdminPermit, Permit, RunCaps};

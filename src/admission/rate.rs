@@ -97,9 +97,12 @@ impl<C: Clock + Clone> Rates<C> {
         bucket.check().map_err(|until| Limited::Until(until.wait_time_from(now)))
     }
 
-    #[cfg(test)]
+    /// Buckets held now.
     pub(super) fn len(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().unwrap().buckets.len()).sum()
+        self.shards
+            .iter()
+            .map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).buckets.len())
+            .sum()
     }
 }
 

@@ -30,6 +30,12 @@ impl Running {
         }
         Some(Slot { running: self.clone(), caller: caller.clone() })
     }
+
+    /// Running calls, callers they belong to, and the most of one caller.
+    pub(super) fn usage(&self) -> (usize, usize, usize) {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (counts.values().sum(), counts.len(), counts.values().copied().max().unwrap_or(0))
+    }
 }
 
 impl Drop for Slot {

@@ -8,6 +8,7 @@ mod audit;
 mod authenticated;
 mod bans;
 mod body;
+mod breakers;
 mod config;
 mod dead_letters;
 #[cfg(feature = "faults")]
@@ -16,6 +17,7 @@ mod graph;
 mod health;
 mod job_events;
 mod jobs;
+mod load;
 mod nodes;
 pub mod openapi;
 mod roles;
@@ -71,12 +73,12 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(resource("/api/v1/auth/token", "POST").route(web::post().to(tokens::create)))
         .service(resource("/api/v1/auth/refresh", "POST").route(web::post().to(tokens::refresh)))
         .service(resource("/api/v1/auth/revoke", "POST").route(web::post().to(tokens::revoke)))
-        .service(resource("/api/v1/supervision", "GET").route(web::get().to(supervision::tree)))
         .service(
             resource("/api/v1/artifacts/{id}", "GET").route(web::get().to(artifacts::download)),
         )
         .configure(config_routes)
-        .configure(job_routes);
+        .configure(job_routes)
+        .configure(operator_routes);
     #[cfg(feature = "faults")]
     config
         .service(
@@ -102,6 +104,37 @@ fn config_routes(service: &mut ServiceConfig) {
         .service(
             resource("/api/v1/config/rollback", "POST").route(web::post().to(config::rollback)),
         );
+}
+
+/// The tree, breakers, limits, queues.
+fn operator_routes(config: &mut ServiceConfig) {
+    let resource = |path: &str, allow: &'static str| {
+        web::resource(path)
+            .default_service(web::to(move || async move { method_not_allowed(allow) }))
+    };
+    config
+        .service(resource("/api/v1/supervision", "GET").route(web::get().to(supervision::tree)))
+        .service(
+            resource("/api/v1/supervision/drain", "POST").route(web::post().to(supervision::drain)),
+        )
+        .service(
+            resource("/api/v1/supervision/{name}/restart", "POST")
+                .route(web::post().to(supervision::restart)),
+        )
+        .service(resource("/api/v1/breakers", "GET").route(web::get().to(breakers::list)))
+        .service(
+            resource("/api/v1/breakers/{name}/open", "POST").route(web::post().to(breakers::open)),
+        )
+        .service(
+            resource("/api/v1/breakers/{name}/close", "POST")
+                .route(web::post().to(breakers::close)),
+        )
+        .service(
+            resource("/api/v1/breakers/{name}/reset", "POST")
+                .route(web::post().to(breakers::reset)),
+        )
+        .service(resource("/api/v1/limits", "GET").route(web::get().to(load::limits)))
+        .service(resource("/api/v1/queues", "GET").route(web::get().to(load::queues)));
 }
 
 /// Jobs, schedules, dead letters.

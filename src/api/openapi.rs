@@ -192,6 +192,27 @@ pub const ROUTES: &[Route] = &[
         "The tree of actors: state, restarts, mailboxes, last failures.",
         ADMIN,
     ),
+    route(
+        "POST",
+        "/api/v1/supervision/{name}/restart",
+        "Restarts an actor now; levels of the tree are joined by dots.",
+        ADMIN,
+    ),
+    Route {
+        body: &[("node", "string", true)],
+        ..route(
+            "POST",
+            "/api/v1/supervision/drain",
+            "Makes this node unready; what still comes is served. A restart undoes it.",
+            ADMIN,
+        )
+    },
+    route("GET", "/api/v1/breakers", "Breakers of servers outside, with their counts.", ADMIN),
+    route("POST", "/api/v1/breakers/{name}/open", "Refuses every call until reset.", ADMIN),
+    route("POST", "/api/v1/breakers/{name}/close", "Lets every call through until reset.", ADMIN),
+    route("POST", "/api/v1/breakers/{name}/reset", "Closes it and lets it decide again.", ADMIN),
+    route("GET", "/api/v1/limits", "Limits in force and their use.", ADMIN),
+    route("GET", "/api/v1/queues", "Mailboxes, runs, jobs, audit: what waits where.", ADMIN),
     Route {
         body: &[
             ("tool", "string", true),

@@ -102,6 +102,8 @@ pub enum Command {
         #[allow(missing_docs, reason = "documented at Common")]
         common: Common,
     },
+    /// Watch a running server: tree, breakers, queues, limits, runs
+    Top(TopArgs),
     /// Back up the whole instance, sealed, to a folder or an S3 bucket; also beside a running server
     Backup(BackupArgs),
     /// Restore a backup into a new data directory
@@ -112,6 +114,26 @@ pub enum Command {
         #[allow(missing_docs, reason = "documented at GraphCommand")]
         command: GraphCommand,
     },
+}
+
+/// `top`
+#[derive(Debug, Args)]
+pub struct TopArgs {
+    /// The server, e.g. http://127.0.0.1:8080 [default: the one that runs on the data directory]
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+
+    /// An administrator's token [default: made from the keys of the data directory]
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
+
+    /// Print everything once and end
+    #[arg(long)]
+    pub once: bool,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at Common")]
+    pub common: Common,
 }
 
 /// `backup`

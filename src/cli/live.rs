@@ -36,11 +36,28 @@ impl LiveServer {
     /// # Errors
     /// It left no address, or no token can be made here.
     pub(super) fn find(config: &Config) -> Result<Self, Failure> {
-        let unavailable = |message: String| Failure::new(Exit::Unavailable, message);
+        Ok(Self { url: Self::address(config)?, token: Self::token(config)? })
+    }
+
+    /// Where the server of this data directory listens.
+    ///
+    /// # Errors
+    /// It left no address.
+    pub(super) fn address(config: &Config) -> Result<String, Failure> {
         let file = config.data_dir.join(URL_FILE);
         let url = fs::read_to_string(&file).map_err(|error| {
-            unavailable(format!("no address of a running server in {}: {error}", file.display()))
+            let message = format!("no server is known here: {}: {error}", file.display());
+            Failure::new(Exit::Unavailable, message)
         })?;
+        Ok(url.trim().to_owned())
+    }
+
+    /// An administrator's token from the keys of this data directory, good for five minutes.
+    ///
+    /// # Errors
+    /// The keys cannot be read, or make no tokens.
+    pub(super) fn token(config: &Config) -> Result<SecretString, Failure> {
+        let unavailable = |message: String| Failure::new(Exit::Unavailable, message);
         let ring = KeyRing::load(&config.auth, &config.data_dir)
             .map_err(|errors| Failure::config(errors.iter().map(ToString::to_string).collect()))?;
         let sub = CallerId::parse(COMMAND_LINE);
@@ -52,7 +69,7 @@ impl LiveServer {
         };
         let issued = Authenticator::new(config.auth.clone(), ring).issue(request);
         let issued = issued.map_err(|error| unavailable(error.to_string()))?;
-        Ok(Self { url: url.trim().to_owned(), token: issued.token })
+        Ok(issued.token)
     }
 
     /// Writes the server's graph to `sink`.

@@ -17,6 +17,7 @@ mod serve;
 #[cfg(test)]
 mod tests;
 mod token;
+mod top;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -87,6 +88,7 @@ pub fn execute(
         Command::DeadLetters { command } => {
             dead_letters::run(&command.common().load(environment)?.config, &command, out)
         }
+        Command::Top(args) => top::top(&args, args.common.load(environment)?.config, out),
         Command::Doctor { common } => doctor::doctor(&common.load(environment)?.config.cell, out),
         Command::Backup(args) => backup::backup(&args.common.load(environment)?.config, &args, out),
         Command::Restore(args) => {

@@ -17,6 +17,7 @@ use ultimate_mcp_actors::engine::{Engine, StartError};
 use ultimate_mcp_actors::jobs::JobsEngine;
 use ultimate_mcp_actors::supervision::{Exit, ExitSignal, install_panic_hook};
 
+use crate::breaker_trail::BreakerTrail;
 use crate::config::{Config, Loaded, policy_text};
 use crate::http::Bound;
 use crate::mcp::Endpoint;
@@ -128,12 +129,14 @@ async fn run(
     let config_version = loaded.version_under(&policy);
     let trail = wiring::SupervisionTrail::default();
     let options = wiring::engine_options(&config, &files, config_version);
-    let (engine, exit) = Engine::start(options, trail.observer()).await?;
+    let breakers = BreakerTrail::default();
+    let (engine, exit) = Engine::start(options, trail.observer(), breakers.observer()).await?;
     trail.attach(&engine);
+    breakers.attach(engine.audit.clone());
     let (metrics, log) = (telemetry.metrics.clone(), telemetry.log.clone());
     let reloading =
         |admission| Reload::new(loaded, policy, Parts { engine: engine.clone(), admission, log });
-    let state = wiring::state(&config, &files, engine.clone(), metrics, reloading)?;
+    let state = wiring::state(&config, &files, engine.clone(), metrics, breakers, reloading)?;
     if !engine.authorization.settled(JOIN_MAX).await {
         tracing::warn!("serving before other nodes' revocations and bans are known: redis is away");
     }

@@ -11,6 +11,7 @@ use ultimate_mcp_actors::supervision::{Event, Observer};
 use super::{DataFiles, ServeError};
 use crate::admission::Admission;
 use crate::auth::Authenticator;
+use crate::breaker_trail::BreakerTrail;
 use crate::config::{AdmissionOptions, Config};
 use crate::forward::Forwarder;
 use crate::instruments::Instruments;
@@ -99,6 +100,7 @@ pub(super) fn state(
     files: &DataFiles,
     engine: Engine,
     metrics: telemetry::Metrics,
+    breakers: BreakerTrail,
     reloading: impl FnOnce(Arc<ArcSwap<AdmissionOptions>>) -> Reload,
 ) -> Result<Arc<AppState>, ServeError> {
     let instruments = Instruments::new(metrics);
@@ -144,6 +146,7 @@ pub(super) fn state(
         metrics: instruments,
         forwarder,
         reload,
+        breakers,
     };
     let state =
         AppState::new(parts, config).map_err(|error| ServeError::Tools(error.to_string()))?;

@@ -11,14 +11,15 @@ use crate::app::{TestApp, eventually};
 const KEYS: &str =
     r#"[{kid="k",algorithm="HS256",secret="0123456789abcdef0123456789abcdef01234567"}]"#;
 
-fn node(urls: &[String], more: &[(&str, &str)]) -> TestApp {
+/// A server on these Redis servers.
+pub fn node(urls: &[String], more: &[(&str, &str)]) -> TestApp {
     let urls = serde_json::to_string(urls).unwrap();
     let env = [("ULTIMATE_MCP__REDIS__URLS", urls.as_str()), ("ULTIMATE_MCP__AUTH__KEYS", KEYS)];
     TestApp::start_with(&[&env[..], more].concat())
 }
 
 /// A token of the shared key.
-fn token(app: &TestApp, sub: &str, role: &str) -> String {
+pub fn token(app: &TestApp, sub: &str, role: &str) -> String {
     let mut command = crate::app::binary();
     let arguments = ["token", "create", "--sub", sub, "--role", role, "--data-dir"];
     let out = command.args(arguments).arg(app.data.path());

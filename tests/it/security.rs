@@ -210,6 +210,8 @@ async fn open_routes_answer_anybody_and_tell_nothing_more() {
 #[test]
 fn every_route_that_is_mounted_stands_in_the_table() {
     let source = include_str!("../../src/api/mod.rs");
+    // Some are there in some builds only.
+    let here = |path: &&str| cfg!(feature = "faults") || !path.starts_with("/api/v1/faults");
     let mut mounted: Vec<&str> =
         source.split("resource(\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
     let services = source.matches(".service(").count();
@@ -217,6 +219,7 @@ fn every_route_that_is_mounted_stands_in_the_table() {
     let mut listed: Vec<&str> = ROUTES.iter().map(|route| route.path).collect();
     mounted
         .extend(source.split("scope(\"").skip(1).map(|_| "a scope, which this test cannot read"));
+    mounted.retain(here);
     mounted.sort_unstable();
     listed.sort_unstable();
     listed.dedup();

@@ -36,7 +36,7 @@ use self::link::Link;
 use self::watch::Standing;
 use crate::deadline::Deadline;
 use crate::faults;
-use crate::resilience::{BreakerObserver, BreakerState, Dependency, DependencySnapshot};
+use crate::resilience::{Breaker, BreakerObserver, BreakerState, Dependency, DependencySnapshot};
 
 pub use self::error::RedisError;
 pub use self::options::{Password, RedisMode, RedisOptions};
@@ -231,6 +231,11 @@ impl RedisClient {
     /// Breaker, retries and places, as they are now.
     pub fn snapshot(&self) -> DependencySnapshot {
         self.inner.dependency.snapshot()
+    }
+
+    /// Its breaker, for operators.
+    pub fn breaker(&self) -> &Breaker {
+        self.inner.dependency.breaker()
     }
 
     /// Resolves when it answers.

@@ -19,6 +19,7 @@ use super::child::Placement;
 use super::drain::{DRAIN_GRACE, Lost};
 use super::node::{Body, ChildState, Node, lock};
 use super::stay::Stay;
+use super::supervisor::Supervisor;
 
 /// The owner of an inbox nobody may take from.
 const NOBODY: u64 = u64::MAX;
@@ -53,6 +54,10 @@ pub(super) trait Control: Send + Sync {
     }
     fn stay(&self) -> u64 {
         0
+    }
+    /// The child as a supervisor, when it is one.
+    fn supervisor(&self) -> Option<Supervisor> {
+        None
     }
 }
 

@@ -52,6 +52,42 @@ pub enum AskError {
     },
 }
 
+/// Why a child was not restarted by hand.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RestartError {
+    /// There is no child of that name here.
+    #[error("{supervisor} has no child {name:?}; it has {}", .known.join(", "))]
+    Unknown {
+        /// Who was asked.
+        supervisor: Arc<str>,
+        /// What was asked for, cut to the longest name there can be.
+        name: String,
+        /// The names there are, in start order.
+        known: Vec<String>,
+    },
+    /// The child ended for good; only a new process has it again.
+    #[error("{child} is {state}, for good: restart the process")]
+    Ended {
+        /// Name of the child.
+        child: Arc<str>,
+        /// How it ended.
+        state: ChildState,
+    },
+    /// The supervisor drains, is suspended, failed or is gone.
+    #[error("the supervisor is {0} and restarts nothing")]
+    Unavailable(ChildState),
+}
+
+impl Classify for RestartError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Unknown { .. } => Kind::NotFound,
+            Self::Ended { .. } => Kind::Conflict,
+            Self::Unavailable(_) => Kind::Unavailable,
+        }
+    }
+}
+
 impl Classify for AskError {
     fn kind(&self) -> Kind {
         match self {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::cell::Report;
 use super::child::{ChildRef, ChildSpec};
 use super::drain::DrainReport;
-use super::error::{ReconfigureError, SpawnError};
+use super::error::{ReconfigureError, RestartError, SpawnError};
 use super::node::ChildState;
 use super::options::PolicyOptions;
 use super::policy::ChildId;
@@ -31,6 +31,11 @@ pub(super) struct Reconfigure(pub(super) PolicyOptions);
 #[derive(Message)]
 #[rtype(result = "DrainReport")]
 pub(super) struct DrainAll(pub(super) Instant);
+
+/// An operator's order: the first name is a child of the addressee, each further one a child below.
+#[derive(Message)]
+#[rtype(result = "Result<(), RestartError>")]
+pub(super) struct RestartChild(pub(super) Vec<String>);
 
 /// A child of the addressee went down.
 #[derive(Message)]

@@ -40,7 +40,7 @@ mod supervisor_actor;
 
 pub use child::{ChildRef, ChildSpec, Placement};
 pub use drain::{DrainReport, Lost};
-pub use error::{AskError, ReconfigureError, SpawnError};
+pub use error::{AskError, ReconfigureError, RestartError, SpawnError};
 pub use node::{ChildState, Failure};
 pub use observer::{Event, EventKind, Observer, unobserved};
 pub use options::{InvalidOption, PolicyOptions, PolicyOverride, SupervisionOptions};

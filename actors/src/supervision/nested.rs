@@ -22,6 +22,10 @@ impl Control for NestedSupervisor {
         self.0.address.do_send(Subtree::Restart(delay));
     }
 
+    fn supervisor(&self) -> Option<Supervisor> {
+        Some(self.0.clone())
+    }
+
     fn suspend(&self) {
         self.0.address.do_send(Subtree::Suspend);
     }

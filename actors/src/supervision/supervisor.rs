@@ -11,8 +11,8 @@ use tokio::sync::watch;
 
 use super::child::{ChildRef, ChildSpec};
 use super::drain::DrainReport;
-use super::error::{ReconfigureError, SpawnError};
-use super::messages::{AddChild, AddSupervisor, DrainAll, Reconfigure};
+use super::error::{ReconfigureError, RestartError, SpawnError};
+use super::messages::{AddChild, AddSupervisor, DrainAll, Reconfigure, RestartChild};
 use super::node::{ChildState, Node};
 use super::observer::Observer;
 use super::options::PolicyOptions;
@@ -148,6 +148,18 @@ impl Supervisor {
     pub async fn reconfigure(&self, policy: PolicyOptions) -> Result<(), ReconfigureError> {
         let gone = |_| Err(ReconfigureError::Unavailable(self.node.state()));
         self.address.send(Reconfigure(policy)).await.unwrap_or_else(gone)
+    }
+
+    /// Restarts one child now, by an operator's hand: its queue stays, what it has in hand is lost to
+    /// its callers as in a crash, and no restart of its policy is used up. A child that waits out a
+    /// backoff comes up at once. `path` names the child from here on, one name per level; a supervisor
+    /// restarts with everything below it. Returns when the order was given.
+    ///
+    /// # Errors
+    /// See [`RestartError`].
+    pub async fn restart(&self, path: Vec<String>) -> Result<(), RestartError> {
+        let gone = |_| Err(RestartError::Unavailable(ChildState::Failed));
+        self.address.send(RestartChild(path)).await.unwrap_or_else(gone)
     }
 
     /// Closes admission in the whole tree at once, lets every child answer what it accepted, last

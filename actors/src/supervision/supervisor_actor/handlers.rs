@@ -9,11 +9,11 @@ use crate::supervision::cell::Core;
 use crate::supervision::child::ChildRef;
 use crate::supervision::control::ActorChild;
 use crate::supervision::drain::{DrainReport, drain};
-use crate::supervision::error::{ReconfigureError, SpawnError};
+use crate::supervision::error::{ReconfigureError, RestartError, SpawnError};
 use crate::supervision::gate::Gate;
 use crate::supervision::inbox;
 use crate::supervision::messages::{
-    AddChild, AddSupervisor, ChildDown, DrainAll, Reconfigure, Subtree,
+    AddChild, AddSupervisor, ChildDown, DrainAll, Reconfigure, RestartChild, Subtree,
 };
 use crate::supervision::nested::NestedSupervisor;
 use crate::supervision::node::{Body, ChildState, Node, lock};
@@ -99,6 +99,31 @@ impl Handler<Reconfigure> for SupervisorActor {
         tracing::info!(supervisor = %self.node.name, "supervision.reconfigured");
         self.tell(&Arc::clone(&self.node.name), EventKind::Reconfigured, "");
         Ok(())
+    }
+}
+
+impl Handler<RestartChild> for SupervisorActor {
+    type Result = ResponseFuture<Result<(), RestartError>>;
+
+    fn handle(&mut self, message: RestartChild, _: &mut Context<Self>) -> Self::Result {
+        let mut path = message.0.into_iter();
+        let first = path.next().unwrap_or_default();
+        let below: Vec<String> = path.collect();
+        let found = self.children.iter().find(|child| *child.control.node().name == *first);
+        let Some(found) = found else {
+            return Box::pin(std::future::ready(Err(self.unknown(&first))));
+        };
+        if below.is_empty() {
+            let id = found.id;
+            return Box::pin(std::future::ready(self.restart_by_hand(id)));
+        }
+        let Some(supervisor) = found.control.supervisor() else {
+            let supervisor = Arc::clone(&found.control.node().name);
+            let (name, known) = (below[0].clone(), Vec::new());
+            let none = RestartError::Unknown { supervisor, name, known };
+            return Box::pin(std::future::ready(Err(none)));
+        };
+        Box::pin(async move { supervisor.restart(below).await })
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::supervision::cell::{Report, Reporter};
 use crate::supervision::control::Control;
 use crate::supervision::drain::drain;
-use crate::supervision::error::SpawnError;
+use crate::supervision::error::{RestartError, SpawnError};
 use crate::supervision::messages::ChildDown;
 use crate::supervision::node::{Body, ChildState, Failure, Node, lock};
 use crate::supervision::observer::{Event, EventKind, Observer, tell};
@@ -184,6 +184,32 @@ impl SupervisorActor {
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
         tracing::warn!(child = %name, delay_ms, "supervision.restarting");
         self.tell(&name, EventKind::Restarting { delay_ms }, "");
+    }
+
+    /// An operator's restart: at once, and no restart of the policy is used up.
+    fn restart_by_hand(&mut self, id: ChildId) -> Result<(), RestartError> {
+        let own = self.node.state();
+        if self.node.is_draining() {
+            return Err(RestartError::Unavailable(ChildState::Draining));
+        }
+        if own.is_final() || own == ChildState::Suspended {
+            return Err(RestartError::Unavailable(own));
+        }
+        let child = self.child(id).map(|child| Arc::clone(child.control.node()));
+        if let Some(child) = child.filter(|child| child.state().is_final()) {
+            let (state, child) = (child.state(), Arc::clone(&child.name));
+            return Err(RestartError::Ended { child, state });
+        }
+        self.restart(id, Duration::ZERO);
+        Ok(())
+    }
+
+    fn unknown(&self, name: &str) -> RestartError {
+        RestartError::Unknown {
+            supervisor: Arc::clone(&self.node.name),
+            name: name.chars().take(64).collect(),
+            known: self.children.iter().map(|c| c.control.node().name.to_string()).collect(),
+        }
     }
 
     fn stop(&mut self, id: ChildId, down: Down) {
