@@ -5,7 +5,7 @@
 //! kept → stop the server, export and verify its audit → judge.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -41,6 +41,9 @@ const GONE_MAX: Duration = Duration::from_secs(5);
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// Scenarios of this process so far.
+static STARTED: AtomicU64 = AtomicU64::new(0);
+
 /// Set when the run is to end early; every wait looks at it.
 pub static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
@@ -66,7 +69,9 @@ pub fn scenario(
     neo4j: &SharedNeo4j,
 ) -> Result<Line> {
     let world = World::start(scenario, neo4j)?;
-    let prefix = format!("c{seed}-{}", std::process::id());
+    // Scenarios share Neo4j: their nodes must not have the same keys.
+    let number = STARTED.fetch_add(1, Ordering::SeqCst);
+    let prefix = format!("c{seed}-{}-{number}", std::process::id());
     let load = Workload::new(world.server.url(), world.tokens()?, prefix)?;
     let said = |error: anyhow::Error| error.context(world.server.said(15));
     let mut evidence = work(scenario, seed, runtime, &world, &load).map_err(said)?;
