@@ -77,8 +77,10 @@ impl Once<'_> {
         let claim = match self.claim().await {
             Ok(Claimed::Ours(claim)) => claim,
             Ok(Claimed::Done(answer)) => {
-                record.replayed(self.deadline).await?;
-                return Kept::read(&answer)?.restored();
+                let answer = Kept::read(&answer).and_then(Kept::restored);
+                // What is told again may be a failure: the trail says what the caller hears.
+                record.replayed((&answer).into(), self.deadline).await?;
+                return answer;
             }
             Err(refusal) => return Err(record.refused(refusal, self.deadline).await),
         };

@@ -110,9 +110,11 @@ impl Record {
     ///
     /// # Errors
     /// The audit is down: the answer must not be sent as if it were recorded.
-    pub async fn replayed(&self, deadline: Deadline) -> Result<(), ApiError> {
+    pub async fn replayed(&self, answer: Outcome, deadline: Deadline) -> Result<(), ApiError> {
         let mut event = self.event(Phase::Single);
-        event.success = Some(true);
+        event.success = Some(answer.success);
+        event.error_message = answer.error;
+        event.details.extend(answer.details);
         event.details.insert("replayed".into(), true.into());
         self.audit.append(event, deadline).await?;
         Ok(())

@@ -41,6 +41,8 @@ mod nodes_handles;
 mod operators;
 #[path = "it/redis.rs"]
 mod redis;
+#[path = "it/reload.rs"]
+mod reload;
 #[path = "it/roles.rs"]
 mod roles;
 #[path = "it/sandboxes.rs"]

@@ -38,7 +38,8 @@ use crate::serve::Role;
 /// Runs the command line of this process.
 pub fn run() -> ExitCode {
     let environment = std::env::vars_os().collect();
-    let result = execute(std::env::args_os(), environment, &mut std::io::stdout().lock());
+    // Not locked: `serve` lasts, and its log is written to standard output by another thread.
+    let result = execute(std::env::args_os(), environment, &mut std::io::stdout());
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

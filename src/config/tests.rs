@@ -331,3 +331,40 @@ proptest::proptest! {
         let _ = load(&env(&[(&format!("{ENV_PREFIX}{key}"), &text)]));
     }
 }
+
+#[test]
+fn every_key_that_changes_at_run_time_is_a_key_or_a_table_of_base_toml() {
+    let docs = read_docs(BASE_TOML);
+    for live in LIVE {
+        let known =
+            docs.iter().any(|doc| doc.key == *live || doc.key.starts_with(&format!("{live}.")));
+        assert!(known || BASE_TOML.contains(&format!("\n[{live}]\n")), "{live}");
+    }
+    assert!(
+        is_live("redis.resilience.breaker.slow_ms")
+            && is_live("supervision.overrides.root.strategy")
+    );
+    assert!(
+        !is_live("redis.resilience.concurrent_max")
+            && !is_live("supervision")
+            && !is_live("http.port")
+    );
+}
+
+#[test]
+fn what_waits_for_a_restart_keeps_its_running_value_and_secrets_are_not_shown() {
+    let before = load(&env(&[("ULTIMATE_MCP__REDIS__PASSWORD", "one-secret")])).unwrap();
+    let after = load(&env(&[
+        ("ULTIMATE_MCP__REDIS__PASSWORD", "two-secret"),
+        ("ULTIMATE_MCP__ADMISSION__TOTAL_FACTOR", "9"),
+    ]))
+    .unwrap();
+    let changes = before.changes_to(&after);
+    let keys: Vec<_> = changes.iter().map(|change| change.key.as_str()).collect();
+    assert_eq!(keys, ["admission.total_factor", "redis.password"]);
+    assert!(!format!("{changes:?}").contains("-secret"));
+    let kept = after.keeping(&before, &changes[1..]).unwrap();
+    assert_eq!(kept.config.admission.total_factor, 9);
+    assert_eq!(before.changes_to(&kept).len(), 1, "the password in force is the running one");
+    assert_ne!(before.version().unwrap(), kept.version().unwrap());
+}

@@ -155,6 +155,24 @@ async fn a_step_that_fails_is_told_to_its_caller_and_to_nobody_after() {
 }
 
 #[actix_web::test]
+async fn a_failure_that_is_told_again_is_recorded_as_a_failure_again() {
+    let app = TestApp::start();
+    let mint = Mint::of(&app);
+    let (ada, root) = (mint.token("ada", &["developer"]), mint.token("root", &["admin"]));
+    // The run is over and its outcome cannot be written: nobody may hear that it succeeded.
+    arm(&app, &root, "audit.before_commit", "2*off->1*return(error)").await.unwrap();
+    let failed = keyed(&app, &ada, "k").await.unwrap();
+    assert_eq!((failed.status, failed.code()), (503, "unavailable"), "{failed:?}");
+    let again = keyed(&app, &ada, "k").await.unwrap();
+    assert_eq!((again.status, again.code()), (503, "unavailable"), "{again:?}");
+    let trail = app.send("GET", "/api/v1/audit?user=ada&limit=50", Some(&root), &[], None).await;
+    let events = trail.body["events"].as_array().unwrap();
+    let replayed: Vec<_> =
+        events.iter().filter(|event| event["details"]["replayed"] == true).collect();
+    assert_eq!((replayed.len(), &replayed[0]["success"]), (1, &json!(false)), "{replayed:?}");
+}
+
+#[actix_web::test]
 async fn fault_points_are_armed_by_administrators_only_and_listed() {
     let app = TestApp::start();
     let mint = Mint::of(&app);

@@ -64,6 +64,28 @@ fn opened() -> Breaker {
 }
 
 #[tokio::test(start_paused = true)]
+async fn other_limits_of_attempts_hold_from_the_next_call_on() {
+    let dependency = dependency(|options| options.retry.attempts_max = 1);
+    let attempts = || async {
+        let made = Cell::new(0);
+        let operation = || {
+            made.set(made.get() + 1);
+            async { Err::<(), _>(TRANSIENT) }
+        };
+        assert!(dependency.call(soon(), true, operation).await.is_err());
+        made.get()
+    };
+    assert_eq!(attempts().await, 1);
+    let mut other = DependencyOptions::default();
+    other.retry.attempts_max = 4;
+    other.breaker.calls_min = 100;
+    dependency.reconfigure(other);
+    assert_eq!(attempts().await, 4);
+    assert_eq!(attempts().await, 4, "the breaker has its new threshold, too");
+    assert_eq!(dependency.breaker().state(), BreakerState::Closed);
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_opens_at_the_failure_rate_and_not_before_enough_calls() {
     let breaker = breaker(|_| {});
     fail(&breaker, 4);

@@ -8,6 +8,9 @@ use serde_json::{Map, Value};
 #[derive(Clone, Debug, Default)]
 pub(super) struct Answers(pub(super) Map<String, Value>);
 
+/// What was not answered.
+static NOTHING: Value = Value::Null;
+
 /// One table: a title, a head, rows of as many cells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Table {
@@ -17,9 +20,14 @@ pub(super) struct Table {
 }
 
 impl Answers {
+    /// The answer of this part of the server; nothing when there was none.
+    fn of(&self, part: &str) -> &Value {
+        self.0.get(part).unwrap_or(&NOTHING)
+    }
+
     /// One line: which node, how it is, and why it is not well.
     pub(super) fn headline(&self) -> String {
-        let ready = &self.0["ready"];
+        let ready = self.of("ready");
         let ill = list(&ready["dependencies"]).iter().filter(|part| part["status"] != "ready");
         let ill: Vec<String> = ill.map(|part| cell(&part["name"])).collect();
         let why = if ill.is_empty() { String::new() } else { format!(" ({})", ill.join(", ")) };
@@ -33,7 +41,7 @@ impl Answers {
 
     fn tree(&self) -> Table {
         let mut rows = Vec::new();
-        for node in list(&self.0["supervision"]["children"]) {
+        for node in list(&self.of("supervision")["children"]) {
             branch(node, "", &mut rows);
         }
         let head = vec!["child", "state", "restarts", "panics", "in flight", "last failure"];
@@ -54,14 +62,14 @@ impl Answers {
                 cell(&change["reason"]),
             ]
         };
-        let rows = list(&self.0["breakers"]["breakers"]).iter().map(row).collect();
+        let rows = list(&self.of("breakers")["breakers"]).iter().map(row).collect();
         let head =
             vec!["breaker", "state", "failed", "refused", "in flight", "retry ms", "last change"];
         Table { title: "breakers", head, rows }
     }
 
     fn queues(&self) -> Table {
-        let queues = &self.0["queues"];
+        let queues = self.of("queues");
         let mut rows = Vec::new();
         for mailbox in list(&queues["mailboxes"]) {
             let name = format!("mailbox {}", cell(&mailbox["name"]));
@@ -84,7 +92,7 @@ impl Answers {
     }
 
     fn limits(&self) -> Table {
-        let limits = &self.0["limits"];
+        let limits = self.of("limits");
         let of = |name: &str, part: &str, used: &str, max: &str| {
             let part = &limits[part];
             vec![name.to_owned(), cell(&part[used]), cell(&part[max])]
@@ -105,7 +113,7 @@ impl Answers {
             let keys = ["job_id", "tool", "owner", "status", "attempt"];
             keys.iter().map(|key| cell(&job[*key])).collect()
         };
-        let rows = list(&self.0["jobs"]["jobs"]).iter().map(row).collect();
+        let rows = list(&self.of("jobs")["jobs"]).iter().map(row).collect();
         Table { title: "runs", head: vec!["job", "tool", "owner", "status", "attempt"], rows }
     }
 }
