@@ -41,7 +41,7 @@ async fn nodes_answer_each_others_keys_and_share_rates_and_lint_results() {
     let redis = Redis::start();
     let urls = [redis.url()];
     let (a, b) = (node(&urls, &[]), node(&urls, &[]));
-    let token = token(&a, "ada", "developer");
+    let token = token(&a, "olga", "developer");
     let arguments = json!({"code": "import time; print(time.time_ns())"});
     let first = a.tool_once(&token, "k", "execute_code", arguments.clone()).await;
     assert_eq!(first.status, 200, "{:?}", first.body);
@@ -53,7 +53,7 @@ async fn nodes_answer_each_others_keys_and_share_rates_and_lint_results() {
     assert_eq!(b.tool(&token, "lint_code", source).await.status, 200);
     let buckets = redis.cli(&["keys", "ump:rate:*"]);
     assert!(buckets.contains("lint_code") && buckets.contains("execute_code"), "{buckets}");
-    assert!(!redis.cli(&["keys", "*"]).contains("ada"), "callers are digests");
+    assert!(!redis.cli(&["keys", "*"]).contains("olga"), "callers are digests");
 }
 
 #[actix_rt::test]

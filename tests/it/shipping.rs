@@ -15,10 +15,10 @@ use crate::tokens::Mint;
 async fn an_erased_user_is_gone_from_trail_roles_and_tokens_and_the_erasure_is_recorded() {
     let mut app = TestApp::start();
     let mint = Mint::of(&app);
-    let (ada, admin) = (mint.token("ada", &["developer"]), mint.token("root", &["admin"]));
+    let (ada, admin) = (mint.token("olga", &["developer"]), mint.token("root", &["admin"]));
     assert_eq!(app.tool(&ada, "execute_code", json!({ "code": "print(1)" })).await.status, 200);
     let role = json!({ "role": "viewer" });
-    let roles = "/api/v1/users/ada/roles";
+    let roles = "/api/v1/users/olga/roles";
     assert_eq!(app.send("POST", roles, Some(&admin), &[], Some(&role)).await.status, 200);
     let erase = async |token, user| {
         let path = format!("/api/v1/users/{user}");
@@ -26,13 +26,13 @@ async fn an_erased_user_is_gone_from_trail_roles_and_tokens_and_the_erasure_is_r
     };
     assert_eq!(erase(&ada, "root").await.status, 403);
     assert_eq!(erase(&admin, "root").await.status, 409, "nobody erases themselves");
-    let answer = erase(&admin, "ada").await;
+    let answer = erase(&admin, "olga").await;
     assert_eq!((answer.status, &answer.body["status"]), (200, &json!("erased")), "{answer:?}");
     assert!(answer.body["events"].as_i64().unwrap() >= 3, "{answer:?}");
 
     assert_eq!(app.tool(&ada, "execute_code", json!({ "code": "1" })).await.status, 401);
     let trail = app.send("GET", "/api/v1/audit?limit=100", Some(&admin), &[], None).await;
-    assert!(!trail.body.to_string().contains("ada"), "{}", trail.body);
+    assert!(!trail.body.to_string().contains("olga"), "{}", trail.body);
     let events = trail.body["events"].as_array().unwrap();
     let of_erasure = |event: &&Value| event["action"] == "users/erase" && event["success"] == true;
     assert_eq!(events.iter().filter(of_erasure).count(), 1);

@@ -223,7 +223,9 @@ fn events_of_the_first_format_verify_before_and_after_the_migration_and_after_an
     let after = events(&trail);
     assert_eq!((after[0].user_id.as_deref(), after[0].body.ip_address.as_deref()), (None, None));
     assert_eq!(after[1].user_id.as_deref(), Some("bob"));
-    assert!(!serde_json::to_string(&after).unwrap().contains("ada"));
+    // Hashes may hold the letters by chance; a name stands in quotes or behind a colon.
+    let text = serde_json::to_string(&after).unwrap();
+    assert!(!text.contains("\"ada\"") && !text.contains(":ada"), "{text}");
 }
 
 #[test]
