@@ -352,7 +352,7 @@ impl AppState {
     fn neo4j(&self) -> Option<Dependency> {
         let client = self.engine.neo4j.as_ref()?;
         let mut detail = Vec::from_iter(client.state().problem());
-        detail.extend(held_open(&client.snapshot()));
+        detail.extend(held_open(&client.dependency().snapshot()));
         let status = if detail.is_empty() { "ready" } else { "degraded" };
         Some(Dependency { name: "neo4j".into(), status, detail })
     }

@@ -34,7 +34,7 @@ use crate::jobs::{
 use crate::neo4j::{Neo4jClient, Neo4jError, Neo4jOptions};
 use crate::node::{NodeIdentity, NodesHandle};
 use crate::redis::{RedisClient, RedisError, RedisOptions};
-use crate::resilience::{Breaker, BreakerObserver, DependencySnapshot};
+use crate::resilience::{Breaker, BreakerObserver, Dependency, DependencySnapshot};
 use crate::sandboxes::{SandboxesError, SandboxesHandle, SandboxesOptions};
 use crate::sessions::{SessionsError, SessionsHandle, SessionsOptions};
 use crate::shipping::ShippingHandle;
@@ -267,16 +267,18 @@ impl Engine {
 
     /// What lives outside the process and is guarded by a breaker, as it is now. Waits for nobody.
     pub fn dependencies(&self) -> Vec<DependencySnapshot> {
-        let neo4j = self.neo4j.iter().map(Neo4jClient::snapshot);
-        neo4j.chain(self.redis.iter().map(RedisClient::snapshot)).collect()
+        self.guards().map(Dependency::snapshot).collect()
     }
 
     /// The breaker of the dependency of that name; `None` when none is named so.
     pub fn breaker(&self, name: &str) -> Option<Breaker> {
-        let neo4j = self.neo4j.iter().map(|client| (client.snapshot().name, client.breaker()));
-        let redis = self.redis.iter().map(|client| (client.snapshot().name, client.breaker()));
-        let found = neo4j.chain(redis).find(|(known, _)| &**known == name);
-        found.map(|(_, breaker)| breaker.clone())
+        let found = self.guards().find(|dependency| dependency.name() == name)?;
+        Some(found.breaker().clone())
+    }
+
+    fn guards(&self) -> impl Iterator<Item = &Dependency> {
+        let neo4j = self.neo4j.iter().map(Neo4jClient::dependency);
+        neo4j.chain(self.redis.iter().map(RedisClient::dependency))
     }
 
     /// Restarts an actor by an operator's hand; see [`Supervisor::restart`].

@@ -7,16 +7,12 @@ use ultimate_mcp_actors::audit::EventType;
 use ultimate_mcp_actors::jobs::JobFilter;
 
 use super::Authenticated;
-use super::jobs::{job_id, page, paging, pairs};
-use crate::error::{ApiError, Code, Problem};
-use crate::jobs::full;
+use super::jobs::{page, paging, pairs};
+use crate::error::{ApiError, Problem};
+use crate::jobs::{dead_letter, dead_letter_id, full, settle};
 
 /// Dead letters on one page when nobody says.
 const PAGE_DEFAULT: usize = 50;
-
-fn none() -> ApiError {
-    ApiError::new(Code::NotFound, "there is no such dead letter")
-}
 
 /// `GET /api/v1/dead-letters`, newest first.
 pub async fn list(auth: Authenticated, request: HttpRequest) -> Result<HttpResponse, ApiError> {
@@ -37,8 +33,7 @@ pub async fn list(auth: Authenticated, request: HttpRequest) -> Result<HttpRespo
 /// `GET /api/v1/dead-letters/{id}`: reason, attempts, caller, trace; never the arguments.
 pub async fn get(auth: Authenticated, id: Path<String>) -> Result<HttpResponse, ApiError> {
     auth.require_admin("dead-letters/read").await?;
-    let view = auth.state.engine.jobs.get(job_id(&id).map_err(|_| none())?, None).await?;
-    let view = view.filter(|view| view.job.status.dead.is_some()).ok_or_else(none)?;
+    let view = dead_letter(&auth.state.engine.jobs, dead_letter_id(&id)?).await?;
     Ok(HttpResponse::Ok().json(full(&view)))
 }
 
@@ -55,14 +50,10 @@ pub async fn discard(auth: Authenticated, id: Path<String>) -> Result<HttpRespon
 async fn change(auth: Authenticated, id: &str, replay: bool) -> Result<HttpResponse, ApiError> {
     let action = if replay { "dead-letters/replay" } else { "dead-letters/discard" };
     auth.require_admin(action).await?;
-    let id = job_id(id).map_err(|_| none())?;
+    let id = dead_letter_id(id)?;
     let jobs = &auth.state.engine.jobs;
-    let work = |_| async move {
-        let changed = if replay { jobs.replay(id).await? } else { jobs.discard(id).await? };
-        changed.then_some(()).ok_or_else(none)
-    };
+    let work = |_| settle(jobs, id, replay);
     let kind = if replay { EventType::DataWrite } else { EventType::DataDelete };
-    auth.on_own(action, kind, format!("job:{id}"), Map::new(), work).await?;
-    let status = if replay { "queued" } else { "discarded" };
+    let status = auth.on_own(action, kind, format!("job:{id}"), Map::new(), work).await?;
     Ok(HttpResponse::Ok().json(json!({ "job_id": id, "status": status })))
 }

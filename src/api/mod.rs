@@ -27,6 +27,7 @@ mod tokens;
 mod tools;
 mod users;
 
+use actix_web::Resource;
 use actix_web::web::{self, ServiceConfig};
 
 use crate::http::method_not_allowed;
@@ -38,12 +39,13 @@ pub use graph::REPORT_HEADER as GRAPH_REPORT_HEADER;
 /// Most bytes of a path segment that names something (a user, a tool, an artifact).
 const NAME_BYTES_MAX: usize = ultimate_mcp_actors::ids::ID_BYTES_MAX;
 
+/// A path that answers other methods than its own with what it allows.
+fn resource(path: &str, allow: &'static str) -> Resource {
+    web::resource(path).default_service(web::to(move || async move { method_not_allowed(allow) }))
+}
+
 /// Adds every REST route.
 pub fn routes(config: &mut ServiceConfig) {
-    let resource = |path: &str, allow: &'static str| {
-        web::resource(path)
-            .default_service(web::to(move || async move { method_not_allowed(allow) }))
-    };
     config
         .service(resource("/health", "GET").route(web::get().to(health::health)))
         .service(resource("/ready", "GET").route(web::get().to(health::ready)))
@@ -91,10 +93,6 @@ pub fn routes(config: &mut ServiceConfig) {
 
 /// The configuration in force.
 fn config_routes(service: &mut ServiceConfig) {
-    let resource = |path: &str, allow: &'static str| {
-        web::resource(path)
-            .default_service(web::to(move || async move { method_not_allowed(allow) }))
-    };
     service
         .service(
             resource("/api/v1/config", "GET, PATCH")
@@ -108,10 +106,6 @@ fn config_routes(service: &mut ServiceConfig) {
 
 /// The tree, breakers, limits, queues.
 fn operator_routes(config: &mut ServiceConfig) {
-    let resource = |path: &str, allow: &'static str| {
-        web::resource(path)
-            .default_service(web::to(move || async move { method_not_allowed(allow) }))
-    };
     config
         .service(resource("/api/v1/supervision", "GET").route(web::get().to(supervision::tree)))
         .service(
@@ -139,10 +133,6 @@ fn operator_routes(config: &mut ServiceConfig) {
 
 /// Jobs, schedules, dead letters.
 fn job_routes(config: &mut ServiceConfig) {
-    let resource = |path: &str, allow: &'static str| {
-        web::resource(path)
-            .default_service(web::to(move || async move { method_not_allowed(allow) }))
-    };
     config
         .service(
             resource("/api/v1/jobs", "GET, POST")

@@ -3,13 +3,15 @@
 //! Called once per part at start. Nothing is counted twice: each part keeps its own figures, and a scrape
 //! looks at them.
 
+use std::borrow::Cow;
+
 use opentelemetry::{KeyValue, global};
 use ultimate_mcp_actors::cache::{CacheHandle, NamespaceStats};
 use ultimate_mcp_actors::execution::ExecutionHandle;
 use ultimate_mcp_actors::jobs::{JobsHandle, Lane, LaneDepth};
 use ultimate_mcp_actors::neo4j::Neo4jClient;
 use ultimate_mcp_actors::redis::RedisClient;
-use ultimate_mcp_actors::resilience::{BreakerState, DependencySnapshot};
+use ultimate_mcp_actors::resilience::{BreakerState, Dependency, DependencySnapshot};
 use ultimate_mcp_actors::sandboxes::SandboxesHandle;
 use ultimate_mcp_actors::shipping::ShippingHandle;
 use ultimate_mcp_actors::supervision::{NodeSnapshot, TreeHandle};
@@ -26,7 +28,7 @@ type Values = Vec<(Vec<KeyValue>, f64)>;
 /// A gauge of several values, asked of `source` at every scrape.
 fn gauges<S: Source>(
     source: &S,
-    name: &'static str,
+    name: impl Into<Cow<'static, str>>,
     help: &'static str,
     read: impl Fn(&S) -> Values + Send + Sync + 'static,
 ) {
@@ -44,7 +46,12 @@ fn gauges<S: Source>(
 }
 
 /// A gauge of one value.
-fn gauge<S: Source>(source: &S, name: &'static str, help: &'static str, read: fn(&S) -> f64) {
+fn gauge<S: Source>(
+    source: &S,
+    name: impl Into<Cow<'static, str>>,
+    help: &'static str,
+    read: fn(&S) -> f64,
+) {
     gauges(source, name, help, move |source| vec![(Vec::new(), read(source))]);
 }
 
@@ -54,6 +61,23 @@ fn flag(holds: bool) -> f64 {
 
 fn refuses(dependency: &DependencySnapshot) -> f64 {
     flag(matches!(dependency.breaker.state, BreakerState::Open | BreakerState::ForcedOpen))
+}
+
+/// The calls of a dependency and its breaker.
+fn guarded(dependency: &Dependency, name: &str) {
+    gauge(dependency, format!("{name}_calls"), "calls in hand", |dependency| {
+        dependency.snapshot().in_flight as f64
+    });
+    let breaker = |what, help, read: fn(&Dependency) -> f64| {
+        gauge(dependency, format!("{name}_breaker_{what}"), help, read);
+    };
+    breaker("refusing", "1 while its breaker refuses calls", |d| refuses(&d.snapshot()));
+    breaker("opened", "times its breaker opened since the start", |d| {
+        d.snapshot().breaker.opened as f64
+    });
+    breaker("rejected", "calls its breaker refused since the start", |d| {
+        d.snapshot().breaker.rejected as f64
+    });
 }
 
 impl Instruments {
@@ -95,31 +119,13 @@ impl Instruments {
         gauge(client, "neo4j_connections_max", "most connections at once", |client| {
             client.options().pool_max as f64
         });
-        gauge(client, "neo4j_calls", "calls in hand", |c| c.snapshot().in_flight as f64);
-        gauge(client, "neo4j_breaker_refusing", "1 while its breaker refuses calls", |client| {
-            refuses(&client.snapshot())
-        });
-        gauge(client, "neo4j_breaker_opened", "times its breaker opened since the start", |c| {
-            c.snapshot().breaker.opened as f64
-        });
-        gauge(client, "neo4j_breaker_rejected", "calls its breaker refused since the start", |c| {
-            c.snapshot().breaker.rejected as f64
-        });
+        guarded(client.dependency(), "neo4j");
     }
 
     /// Redis: whether it serves, its calls, its breaker.
     pub fn observe_redis(&self, client: &RedisClient) {
         gauge(client, "redis_up", "1 while the server answers", |client| flag(client.is_up()));
-        gauge(client, "redis_calls", "calls in hand", |c| c.snapshot().in_flight as f64);
-        gauge(client, "redis_breaker_refusing", "1 while its breaker refuses calls", |client| {
-            refuses(&client.snapshot())
-        });
-        gauge(client, "redis_breaker_opened", "times its breaker opened since the start", |c| {
-            c.snapshot().breaker.opened as f64
-        });
-        gauge(client, "redis_breaker_rejected", "calls its breaker refused since the start", |c| {
-            c.snapshot().breaker.rejected as f64
-        });
+        guarded(client.dependency(), "redis");
     }
 
     /// The cache: where answers came from, what is held.

@@ -3,12 +3,14 @@
 //! Used by the routes of `/api/v1/jobs` and the job tools; the runner is handed to the engine at start.
 //! Refuses to queue what is asynchronous itself and what only this node could do.
 
+mod dead;
 mod runner;
 mod view;
 
 use serde_json::Value;
 use ultimate_mcp_actors::jobs::JobsEngine;
 
+pub use dead::{dead_letter, dead_letter_id, settle};
 pub use runner::JobRunner;
 pub use view::{EventView, JobBrief, ScheduleView, full};
 

@@ -4,9 +4,9 @@
 //! Everything goes into a folder beside the data directory and takes its name at the very end: what was
 //! interrupted is no data directory.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use chrono::{DateTime, Utc};
@@ -17,7 +17,7 @@ use super::error::BackupError;
 use super::manifest::{AuditPoint, Item, MANIFEST_BYTES_MAX, Manifest};
 use super::seal::BackupKey;
 use super::segment::{append, following};
-use super::target::{Listed, Target};
+use super::target::{Listed, Target, private_folder};
 use crate::audit::{self, AuditKey};
 use crate::engine::AUDIT_FILE;
 use crate::graph::GraphStore;
@@ -194,7 +194,7 @@ async fn fetch(
         Some(dir) => {
             let path = dir.join(below(&item.path)?);
             if let Some(parent) = path.parent() {
-                private_folder(parent)?;
+                private_folder(parent).map_err(BackupError::io("create", parent))?;
             }
             let mut options = OpenOptions::new();
             let file = options.write(true).create_new(true).mode(0o600).open(&path);
@@ -265,11 +265,6 @@ fn occupied(dir: &Path) -> Result<bool, BackupError> {
     }
 }
 
-fn private_folder(path: &Path) -> Result<(), BackupError> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(BackupError::io("create", path))
-}
-
 /// The folder in which an instance is put together; removed unless it takes its place.
 struct Staging {
     path: PathBuf,
@@ -281,7 +276,7 @@ impl Staging {
         let mut name = dir.as_os_str().to_owned();
         name.push(format!(".restoring-{}", std::process::id()));
         let path = PathBuf::from(name);
-        private_folder(&path)?;
+        private_folder(&path).map_err(BackupError::io("create", &path))?;
         Ok(Self { path, kept: false })
     }
 

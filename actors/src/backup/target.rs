@@ -186,7 +186,8 @@ fn s3(bucket: &str, options: &TargetOptions) -> object_store::Result<impl Object
     builder.with_client_options(client).with_retry(retry).build()
 }
 
-fn private_folder(path: &Path) -> std::io::Result<()> {
+/// Makes a folder, and those above it, which nobody but us may enter.
+pub(super) fn private_folder(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }

@@ -25,7 +25,7 @@ use super::statement::{Limits, Params, Rows, Statement, record, weight};
 use super::transaction::{InOrder, Job, TIDY_TIMEOUT, transact};
 use crate::deadline::Deadline;
 use crate::resilience::schedule::{Schedule, ScheduleOptions};
-use crate::resilience::{Breaker, BreakerObserver, CallError, Dependency, DependencySnapshot};
+use crate::resilience::{BreakerObserver, CallError, Dependency};
 
 /// Between the attempts of a transaction that others got in the way of.
 const CONFLICT_PAUSES: ScheduleOptions = ScheduleOptions {
@@ -197,13 +197,8 @@ impl Neo4jClient {
     }
 
     /// The guard in front of it, for operators.
-    pub fn snapshot(&self) -> DependencySnapshot {
-        self.dependency.snapshot()
-    }
-
-    /// Its breaker, for operators.
-    pub fn breaker(&self) -> &Breaker {
-        self.dependency.breaker()
+    pub fn dependency(&self) -> &Dependency {
+        &self.dependency
     }
 
     /// How it is, without asking the server again.

@@ -36,7 +36,7 @@ use self::link::Link;
 use self::watch::Standing;
 use crate::deadline::Deadline;
 use crate::faults;
-use crate::resilience::{Breaker, BreakerObserver, BreakerState, Dependency, DependencySnapshot};
+use crate::resilience::{BreakerObserver, BreakerState, Dependency};
 
 pub use self::error::RedisError;
 pub use self::options::{Password, RedisMode, RedisOptions};
@@ -228,14 +228,9 @@ impl RedisClient {
         self.inner.dependency.reconfigure(options.resilience.clone());
     }
 
-    /// Breaker, retries and places, as they are now.
-    pub fn snapshot(&self) -> DependencySnapshot {
-        self.inner.dependency.snapshot()
-    }
-
-    /// Its breaker, for operators.
-    pub fn breaker(&self) -> &Breaker {
-        self.inner.dependency.breaker()
+    /// The guard in front of it, for operators.
+    pub fn dependency(&self) -> &Dependency {
+        &self.inner.dependency
     }
 
     /// Resolves when it answers.

@@ -129,8 +129,11 @@ impl Dependency {
             dependency: Arc::clone(&inner.name),
             retry_after: rejected.retry_after,
         })?;
-        let options = inner.options.load_full();
-        let limit = Duration::from_millis(options.attempt_timeout_ms);
+        let (limit, slow) = {
+            let options = inner.options.load();
+            let ms = Duration::from_millis;
+            (ms(options.attempt_timeout_ms), ms(options.breaker.slow_ms))
+        };
         let until = deadline.at_most(limit).instant();
         match tokio::time::timeout_at(until, operation()).await {
             Ok(Ok(answer)) => {
@@ -145,7 +148,7 @@ impl Dependency {
             Err(_elapsed) => {
                 // A caller in a hurry says nothing about the dependency; one that left it time enough
                 // does, or a dependency that hangs would never be seen by callers with short deadlines.
-                let patience = Duration::from_millis(options.breaker.slow_ms).min(limit);
+                let patience = slow.min(limit);
                 let hurried = admitted.lasted() < patience;
                 admitted.record(if hurried { Verdict::Ignored } else { Verdict::Failure });
                 Ok(Err(Attempt::TimedOut))
@@ -166,6 +169,11 @@ impl Dependency {
             inner.budget.store(Arc::new(Budget::new(&options.retry)));
         }
         inner.options.store(Arc::new(options));
+    }
+
+    /// What it is called in configuration and errors.
+    pub fn name(&self) -> &str {
+        &self.0.name
     }
 
     /// The breaker, for operators.

@@ -114,7 +114,7 @@ async fn every_way_of_being_away_is_told_in_time_and_ends_by_itself() {
     }
     until_back(&graph).await;
     let began = Instant::now();
-    while client.snapshot().breaker.state != BreakerState::Closed {
+    while client.dependency().snapshot().breaker.state != BreakerState::Closed {
         assert!(began.elapsed() < Duration::from_secs(20), "the breaker does not close");
         let _ = read(&graph).await;
     }
@@ -169,8 +169,8 @@ async fn wrong_cypher_never_opens_the_breaker() {
         let error = graph.query(request, soon()).await.unwrap_err();
         assert_eq!(error.kind(), Kind::InvalidInput, "{error:?}");
     }
-    assert_eq!(client.snapshot().breaker.state, BreakerState::Closed);
-    assert_eq!(client.snapshot().breaker.opened, 0);
+    assert_eq!(client.dependency().snapshot().breaker.state, BreakerState::Closed);
+    assert_eq!(client.dependency().snapshot().breaker.opened, 0);
     assert!(read(&graph).await.is_ok());
 }
 

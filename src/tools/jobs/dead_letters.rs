@@ -12,8 +12,8 @@ use ultimate_mcp_actors::ids::JobId;
 use ultimate_mcp_actors::jobs::{JobFilter, JobsHandle};
 
 use super::wrong;
-use crate::error::{ApiError, Code};
-use crate::jobs::JobBrief;
+use crate::error::ApiError;
+use crate::jobs::{JobBrief, dead_letter, dead_letter_id, settle};
 use crate::tools::{Annotations, Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
 
 /// Dead letters on one page.
@@ -86,20 +86,16 @@ impl DeadLetters {
         })
     }
 
-    async fn one(&self, id: JobId) -> Result<JobBrief, ApiError> {
-        let view = self.jobs.get(id, None).await?;
-        let dead = view.filter(|view| view.job.status.dead.is_some());
-        dead.map(|view| JobBrief::from(&view.job)).ok_or_else(none)
-    }
-
-    async fn change(&self, id: JobId, replay: bool) -> Result<DeadLettersResult, ApiError> {
-        let changed = match replay {
-            true => self.jobs.replay(id).await?,
-            false => self.jobs.discard(id).await?,
+    async fn one(&self, action: Action, id: JobId) -> Result<DeadLettersResult, ApiError> {
+        let (status, dead_letters) = match action {
+            Action::List | Action::Show => {
+                let view = dead_letter(&self.jobs, id).await?;
+                ("shown", vec![JobBrief::from(&view.job)])
+            }
+            Action::Replay => (settle(&self.jobs, id, true).await?, Vec::new()),
+            Action::Discard => (settle(&self.jobs, id, false).await?, Vec::new()),
         };
-        let status = if replay { "queued" } else { "discarded" };
-        let done = DeadLettersResult { status, dead_letters: Vec::new(), next_cursor: None };
-        changed.then_some(done).ok_or_else(none)
+        Ok(DeadLettersResult { status, dead_letters, next_cursor: None })
     }
 }
 
@@ -143,22 +139,9 @@ impl TypedTool for DeadLetters {
         let Some(text) = args.job_id else {
             return Err(wrong("job_id", "is needed: which dead letter?"));
         };
-        let id = uuid::Uuid::parse_str(&text).map(JobId::from).map_err(|_| none())?;
-        let result = match args.action {
-            Action::List | Action::Show => DeadLettersResult {
-                status: "shown",
-                dead_letters: vec![self.one(id).await?],
-                next_cursor: None,
-            },
-            Action::Replay => self.change(id, true).await?,
-            Action::Discard => self.change(id, false).await?,
-        };
+        let result = self.one(args.action, dead_letter_id(&text)?).await?;
         Ok(Answer::from(result).fact("job_id", text))
     }
-}
-
-fn none() -> ApiError {
-    ApiError::new(Code::NotFound, "there is no such dead letter")
 }
 
 const DESCRIPTION: &str = "\
