@@ -8,14 +8,10 @@ use std::num::NonZeroU32;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::ids::CallerId;
 use ultimate_mcp_actors::redis::{RedisClient, RedisError, Script};
 
 use crate::tools::hash::sha256_hex;
-
-/// Longer than the client's own limits, so that its verdict counts and the breaker learns.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Length of the caller's digest in keys; enough that no two callers share one by chance.
 const CALLER_DIGITS: usize = 32;
@@ -101,9 +97,8 @@ impl SharedRates {
         let now = now_us.map_or(String::new(), |now| now.to_string());
         let (keys, args) = ([all.as_str(), own.as_str()], [now, all_rate, tool_rate]);
         // Not repeated when nobody knows: a call must not be counted twice.
-        let deadline = Deadline::after(PATIENCE);
-        let (bucket, wait_us): (u8, u64) =
-            self.redis.script(deadline, false, &SCRIPT, &keys, &args).await?;
+        let ask = |deadline| self.redis.script(deadline, false, &SCRIPT, &keys, &args);
+        let (bucket, wait_us): (u8, u64) = self.redis.promptly(ask).await?;
         let wait = Duration::from_micros(wait_us);
         Ok(match bucket {
             0 => Taken::Both,

@@ -71,12 +71,21 @@ impl Shared {
 
     /// Generation and value in one round trip.
     pub(super) async fn look(&self, keys: &Keys, lives_max: Duration) -> Result<Found, RedisError> {
+        self.redis.promptly(|deadline| self.look_by(deadline, keys, lives_max)).await
+    }
+
+    async fn look_by(
+        &self,
+        deadline: Deadline,
+        keys: &Keys,
+        lives_max: Duration,
+    ) -> Result<Found, RedisError> {
         type Two = (Option<u64>, Option<Vec<u8>>);
         let (generation, bytes): Two = match self.redis.is_cluster() {
             false => {
                 let mut both = cmd("MGET");
                 both.arg(&*keys.generation).arg(&keys.value);
-                self.redis.run(self.deadline(), false, &both).await?
+                self.redis.run(deadline, false, &both).await?
             }
             // Two slots, two nodes, asked at the same time.
             true => {
@@ -84,8 +93,8 @@ impl Shared {
                 first.arg(&*keys.generation);
                 second.arg(&keys.value);
                 futures_util::try_join!(
-                    self.redis.run(self.deadline(), false, &first),
-                    self.redis.run(self.deadline(), false, &second),
+                    self.redis.run(deadline, false, &first),
+                    self.redis.run(deadline, false, &second),
                 )?
             }
         };
@@ -95,7 +104,9 @@ impl Shared {
                 Ok(Found { generation, entry })
             }
             // Never written, or lost: nothing that is there can be trusted.
-            None => Ok(Found { generation: self.begin(&keys.generation).await?, entry: None }),
+            None => {
+                Ok(Found { generation: self.begin(deadline, &keys.generation).await?, entry: None })
+            }
         }
     }
 
@@ -105,28 +116,37 @@ impl Shared {
         get.arg(&*self.generation);
         match self.redis.run(self.deadline(), true, &get).await? {
             Some(generation) => Ok(generation),
-            None => self.begin(&self.generation).await,
+            None => self.begin(self.deadline(), &self.generation).await,
         }
     }
 
     /// Of several nodes that begin at once one wins.
-    async fn begin(&self, key: &str) -> Result<u64, RedisError> {
+    async fn begin(&self, deadline: Deadline, key: &str) -> Result<u64, RedisError> {
         let mut both = pipe();
         both.cmd("SET").arg(key).arg(token()).arg("NX").ignore().cmd("GET").arg(key);
-        let (generation,): (u64,) = self.redis.pipeline(self.deadline(), true, &both).await?;
+        let (generation,): (u64,) = self.redis.pipeline(deadline, true, &both).await?;
         Ok(generation)
     }
 
     /// Makes everything stored before count no more, and tells the other nodes.
     pub(super) async fn renew(&self, to: u64) -> Result<(), RedisError> {
+        self.renew_by(self.deadline(), to).await
+    }
+
+    /// The same for a writer, who does not wait for a slow Redis: the others hear of it later then.
+    pub(super) async fn renew_promptly(&self, to: u64) -> Result<(), RedisError> {
+        self.redis.promptly(|deadline| self.renew_by(deadline, to)).await
+    }
+
+    async fn renew_by(&self, deadline: Deadline, to: u64) -> Result<(), RedisError> {
         let mut set = cmd("SET");
         set.arg(&*self.generation).arg(to);
         // Repeating it would only drop what was stored in between.
-        self.redis.run::<()>(self.deadline(), true, &set).await?;
+        self.redis.run::<()>(deadline, true, &set).await?;
         let mut tell = cmd("PUBLISH");
         tell.arg(channel(&self.redis)).arg(format!("{} {to}", self.namespace.name()));
         // Nodes that do not hear it look by themselves every second.
-        let _ = self.redis.run::<i64>(self.deadline(), true, &tell).await;
+        let _ = self.redis.run::<i64>(deadline, true, &tell).await;
         Ok(())
     }
 
@@ -149,7 +169,8 @@ impl Shared {
     pub(super) async fn lease(&self, keys: &Keys) -> Result<bool, RedisError> {
         let mut set = cmd("SET");
         set.arg(lease_key(keys)).arg(1).arg("NX").arg("PX").arg(LEASE.as_millis() as u64);
-        let taken: Option<String> = self.redis.run(self.deadline(), false, &set).await?;
+        let ask = |deadline| self.redis.run(deadline, false, &set);
+        let taken: Option<String> = self.redis.promptly(ask).await?;
         Ok(taken.is_some())
     }
 

@@ -100,7 +100,7 @@ impl Space {
         self.counters.invalidated();
         self.clear();
         let Some(shared) = shared else { return };
-        match shared.renew(to).await {
+        match shared.renew_promptly(to).await {
             Ok(()) => drop(self.generation.owed.fetch_sub(1, Ordering::AcqRel)),
             Err(_) => self.lose(),
         }

@@ -91,7 +91,7 @@ impl Neo4jClient {
             answered: std::sync::Mutex::new(None),
             running: AtomicUsize::new(0),
         });
-        let watcher = Tied::spawn(health::watch(Arc::downgrade(&inner)))?;
+        let watcher = Tied::spawn(health::watch(Arc::downgrade(&inner), dependency.clone()))?;
         Ok(Self { inner, dependency, _watcher: Arc::new(watcher) })
     }
 

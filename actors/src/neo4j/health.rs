@@ -4,18 +4,25 @@
 //! Called by the client, which starts it and trusts its word: while it says "away", calls are refused
 //! without a connection being tried.
 
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use neo4rs::{Graph, Query};
 use serde::Serialize;
 
 use super::client::Inner;
 use super::error::{Neo4jError, Stage};
+use crate::deadline::Deadline;
+use crate::resilience::Dependency;
 use crate::resilience::schedule::{Schedule, ScheduleOptions};
 
 /// First pause between two attempts.
 const RECONNECT_FIRST: Duration = Duration::from_millis(200);
+/// Attempts under way at once while it is away; each ends after `connect_timeout_ms`.
+const ATTEMPTS_MAX: usize = 8;
 
 /// What the watcher knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,59 +79,83 @@ pub struct Neo4jHealth {
 
 /// Asks for ever: at its interval while it serves, with growing pauses while it is away, at once when
 /// a call met something odd.
-pub(super) async fn watch(inner: Weak<Inner>) {
-    let Some(first) = inner.upgrade() else { return };
-    let mut pauses = Schedule::new(ScheduleOptions {
-        initial: RECONNECT_FIRST,
-        max: Duration::from_millis(first.options.reconnect_max_ms).max(RECONNECT_FIRST),
-        multiplier: 2.0,
-        jitter: 0.2,
-    });
-    drop(first);
+pub(super) async fn watch(inner: Weak<Inner>, dependency: Dependency) {
     let mut own: Option<Graph> = None;
     loop {
         let Some(client) = inner.upgrade() else { return };
-        let limit = client.options.connect_timeout();
-        let outcome = match tokio::time::timeout(limit, probe(&client, &mut own)).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                Err(Neo4jError::Away { reason: format!("it does not answer within {limit:?}") })
-            }
-        };
-        let pause = match outcome {
-            Ok(server) => {
-                client.heard();
-                pauses.reset();
-                tell(&client, State::Serving { server });
-                Duration::from_millis(client.options.health_interval_ms)
+        match attempt(client.clone(), own.take()).await {
+            Ok((server, graph)) => {
+                own = Some(graph);
+                serves(&client, server);
+                let pause = Duration::from_millis(client.options.health_interval_ms);
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {}
+                    () = client.doubt.notified() => {}
+                }
             }
             Err(error) => {
-                own = None;
                 client.discard_all();
-                let reason = match error {
-                    Neo4jError::Away { reason } => reason,
-                    other => other.to_string(),
-                };
-                tell(&client, State::Away { reason });
-                pauses.next_delay()
-            }
-        };
-        let away = matches!(*client.state.borrow(), State::Away { .. });
-        if away {
-            drop(client);
-            tokio::time::sleep(pause).await;
-        } else {
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = client.doubt.notified() => {}
+                tell(&client, State::Away { reason: reason(error) });
+                drop(client);
+                let Some(graph) = regain(&inner, &dependency).await else { return };
+                own = Some(graph);
             }
         }
     }
 }
 
-async fn probe(client: &Arc<Inner>, own: &mut Option<Graph>) -> Result<String, Neo4jError> {
+/// Asks until it answers. An attempt that hangs is not waited for: the next begins beside it, so that the
+/// end of an outage is seen within one pause, whatever the attempts before it met.
+async fn regain(inner: &Weak<Inner>, dependency: &Dependency) -> Option<Graph> {
+    let mut attempts = FuturesUnordered::new();
+    let longest = Duration::from_millis(inner.upgrade()?.options.reconnect_max_ms);
+    let mut pauses = Schedule::new(ScheduleOptions {
+        initial: RECONNECT_FIRST,
+        max: longest.max(RECONNECT_FIRST),
+        multiplier: 2.0,
+        jitter: 0.2,
+    });
+    loop {
+        let mut pause = pin!(tokio::time::sleep(pauses.next_delay()));
+        loop {
+            let answered = tokio::select! {
+                () = &mut pause => break,
+                Some(answered) = attempts.next() => answered,
+            };
+            let client = inner.upgrade()?;
+            match answered {
+                Ok((server, graph)) => {
+                    client.discard_all();
+                    serves(&client, server);
+                    return Some(close_breaker(client, dependency, graph).await);
+                }
+                Err(error) => tell(&client, State::Away { reason: reason(error) }),
+            }
+        }
+        if attempts.len() < ATTEMPTS_MAX {
+            attempts.push(attempt(inner.upgrade()?, None));
+        }
+    }
+}
+
+async fn close_breaker(client: Arc<Inner>, dependency: &Dependency, graph: Graph) -> Graph {
+    let deadline = Deadline::after(client.options.connect_timeout());
+    let probe = || attempt(client.clone(), Some(graph.clone()));
+    dependency.close_by(deadline, probe).await;
+    graph
+}
+
+/// One bounded attempt, on this connection or a new one.
+async fn attempt(client: Arc<Inner>, graph: Option<Graph>) -> Result<(String, Graph), Neo4jError> {
+    let limit = client.options.connect_timeout();
+    let asked = tokio::time::timeout(limit, probe(&client, graph)).await;
+    let late = || Neo4jError::Away { reason: format!("it does not answer within {limit:?}") };
+    asked.unwrap_or_else(|_| Err(late()))
+}
+
+async fn probe(client: &Arc<Inner>, graph: Option<Graph>) -> Result<(String, Graph), Neo4jError> {
     let opening = |error| Neo4jError::from_driver(error, Stage::Opening);
-    let graph = match own.take() {
+    let graph = match graph {
         Some(graph) => graph,
         None => client.connect(1, client.options.connect_timeout())?,
     };
@@ -134,8 +165,19 @@ async fn probe(client: &Arc<Inner>, own: &mut Option<Graph>) -> Result<String, N
     let row = stream.next().await.map_err(opening)?;
     let server = row.and_then(|row| row.get::<String>("server").ok());
     let _ = stream.finish().await;
-    *own = Some(graph);
-    Ok(server.unwrap_or_else(|| "unknown".to_owned()))
+    Ok((server.unwrap_or_else(|| "unknown".to_owned()), graph))
+}
+
+fn reason(error: Neo4jError) -> String {
+    match error {
+        Neo4jError::Away { reason } => reason,
+        other => other.to_string(),
+    }
+}
+
+fn serves(client: &Inner, server: String) {
+    client.heard();
+    tell(client, State::Serving { server });
 }
 
 /// Sets the state; one log line when it changed.

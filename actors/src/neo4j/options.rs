@@ -68,7 +68,7 @@ impl Default for Neo4jOptions {
             connect_timeout_ms: 3_000,
             query_timeout_ms: 30_000,
             health_interval_ms: 5_000,
-            reconnect_max_ms: 5_000,
+            reconnect_max_ms: 1_000,
             resilience: DependencyOptions {
                 attempt_timeout_ms: 31_000,
                 breaker: BreakerOptions { slow_ms: 31_000, ..BreakerOptions::default() },

@@ -24,7 +24,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 pub use deadpool_redis::redis;
@@ -59,8 +59,10 @@ struct Inner {
     slots: Vec<Slot>,
     dependency: Dependency,
     standing: state::Receiver<Standing>,
-    /// A connection turned out to be of no use.
+    /// A connection turned out to be of no use, or an answer came too late to be waited for.
     trouble: Notify,
+    /// Whether the last answer came within the patience of those who can do without.
+    prompt: AtomicBool,
     /// For work that outlives a command.
     own: Weak<Inner>,
 }
@@ -98,7 +100,8 @@ impl RedisClient {
         let dependency = Dependency::new("redis", options.resilience.clone(), observer);
         let inner = Arc::new_cyclic(|own| {
             let own = own.clone();
-            Inner { options, connector, slots, dependency, standing, trouble, own }
+            let prompt = AtomicBool::new(true);
+            Inner { options, connector, slots, dependency, standing, trouble, prompt, own }
         });
         tokio::spawn(watch::watch(Arc::downgrade(&inner), sender));
         Ok(Self { inner })
@@ -162,6 +165,28 @@ impl RedisClient {
         };
         let value = Box::pin(self.inner.guarded(deadline, repeatable, once)).await?;
         from_redis_value(value).map_err(|error| RedisError::Reply(error.into()))
+    }
+
+    /// Asks for what can be done without: waits `patience_ms` at most, and not at all from the first answer
+    /// that took longer until the watcher got one in time. So a silent Redis costs the calls in hand one
+    /// such wait, and later ones nothing.
+    ///
+    /// # Errors
+    /// [`RedisError::NotAsked`] while it is slow or away; otherwise those of `ask`.
+    pub async fn promptly<T, F: Future<Output = Result<T, RedisError>>>(
+        &self,
+        ask: impl FnOnce(Deadline) -> F,
+    ) -> Result<T, RedisError> {
+        let inner = &*self.inner;
+        if !inner.prompt.load(Ordering::Relaxed) {
+            return Err(RedisError::NotAsked { retry_after: watch::ASK_EVERY });
+        }
+        let answer = ask(Deadline::after(Duration::from_millis(inner.options.patience_ms))).await;
+        if matches!(answer, Err(RedisError::Deadline)) {
+            inner.prompt.store(false, Ordering::Relaxed);
+            inner.trouble.notify_one();
+        }
+        answer
     }
 
     /// A connection of one's own whose commands may take `block_max` beside the usual time.
@@ -344,17 +369,22 @@ impl Inner {
         Ok((index, link))
     }
 
-    /// Asks past the breaker, to know the reason; then helps the breaker to close.
-    async fn probe(&self) -> Result<(), RedisError> {
+    /// Asks, and says how long the answer took. Counts for the breaker like any command; past one that is
+    /// not closed, to know the reason, and then helps it to close.
+    async fn probe(&self) -> Result<Duration, RedisError> {
         let bound = Duration::from_millis(self.options.connect_timeout_ms).saturating_mul(2);
         let deadline = Deadline::after(bound.saturating_add(self.command_timeout()));
         let ping = cmd("PING");
-        let asked = tokio::time::timeout_at(deadline.instant(), self.once(&ping)).await;
-        asked.unwrap_or(Err(RedisError::Deadline))?;
-        if self.dependency.breaker().state() != BreakerState::Closed {
-            let _ = self.guarded(deadline, true, || self.once(&ping)).await;
+        let guarded = || self.guarded(deadline, false, || self.once(&ping));
+        let asked = Instant::now();
+        if self.dependency.breaker().state() == BreakerState::Closed {
+            return guarded().await.map(|_| asked.elapsed());
         }
-        Ok(())
+        let answer = tokio::time::timeout_at(deadline.instant(), self.once(&ping)).await;
+        answer.unwrap_or(Err(RedisError::Deadline))?;
+        let took = asked.elapsed();
+        self.dependency.close_by(deadline, || self.once(&ping)).await;
+        Ok(took)
     }
 }
 

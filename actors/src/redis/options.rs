@@ -83,6 +83,9 @@ pub struct RedisOptions {
     pub connect_timeout_ms: u64,
     /// Longest wait for an answer to one command.
     pub command_timeout_ms: u64,
+    /// Longest wait for what a node can do without (rates, cached results, word of invalidations), in
+    /// milliseconds: when an answer takes longer, the node goes on by itself until answers are quicker.
+    pub patience_ms: u64,
     /// Every key begins with it, so that installations can share a server.
     pub key_prefix: String,
     /// Breaker, retries, places.
@@ -103,6 +106,7 @@ impl Default for RedisOptions {
             pool_max: 16,
             connect_timeout_ms: 1000,
             command_timeout_ms: 500,
+            patience_ms: 50,
             key_prefix: "ump:".to_owned(),
             resilience: guard(),
         }
@@ -139,6 +143,7 @@ impl RedisOptions {
             ("pool_max", self.pool_max as u64, 1..=1024),
             ("connect_timeout_ms", self.connect_timeout_ms, 10..=60_000),
             ("command_timeout_ms", self.command_timeout_ms, 10..=60_000),
+            ("patience_ms", self.patience_ms, 1..=60_000),
         ]);
         all.extend(self.resilience.mistakes().into_iter().map(|mistake| InvalidOption {
             key: format!("resilience.{}", mistake.key),

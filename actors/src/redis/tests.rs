@@ -39,6 +39,33 @@ async fn recovers(client: &RedisClient) -> Duration {
 }
 
 #[actix::test]
+async fn who_can_do_without_waits_once_for_a_silent_redis_and_asks_again_when_it_is_quick() {
+    let redis = Redis::start();
+    let patience = Duration::from_millis(200);
+    let slow = RedisOptions { command_timeout_ms: 20_000, ..options(vec![redis.url()]) };
+    let client = client(RedisOptions { patience_ms: 200, ..slow });
+    let key = client.key(&["a"]);
+    let mut command = cmd("GET");
+    command.arg(&key);
+    let ask = || client.promptly(|deadline| client.run::<Option<String>>(deadline, true, &command));
+    recovers(&client).await;
+    assert_eq!(ask().await.unwrap(), None);
+    redis.pause();
+    let asked = Instant::now();
+    assert!(matches!(ask().await, Err(RedisError::Deadline)));
+    assert!(asked.elapsed() >= patience && asked.elapsed() < patience * 20);
+    for _ in 0..20 {
+        assert!(matches!(ask().await, Err(RedisError::NotAsked { .. })), "nobody waits again");
+    }
+    redis.resume();
+    let resumed = Instant::now();
+    while ask().await.is_err() {
+        assert!(resumed.elapsed() < Duration::from_secs(20), "{:?}", client.health());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[actix::test]
 async fn commands_pipelines_and_scripts_work_and_scripts_survive_a_flush() {
     let redis = Redis::start();
     let client = single(&redis);

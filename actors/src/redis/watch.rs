@@ -2,6 +2,7 @@
 //! nobody has to wait for the answer.
 
 use std::sync::Weak;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -14,7 +15,7 @@ use crate::resilience::DependencySnapshot;
 use crate::resilience::schedule::{Schedule, ScheduleOptions};
 
 /// How often it is asked while it answers.
-const ASK_EVERY: Duration = Duration::from_secs(1);
+pub(super) const ASK_EVERY: Duration = Duration::from_secs(1);
 
 /// What is known without asking.
 #[derive(Clone, Debug, Serialize)]
@@ -57,13 +58,16 @@ pub(super) async fn watch(client: Weak<Inner>, standing: watch::Sender<Standing>
         let Some(inner) = client.upgrade() else { return };
         let trouble = inner.clone();
         let answer = inner.probe().await;
+        let patience = Duration::from_millis(inner.options.patience_ms);
+        let prompt = answer.as_ref().is_ok_and(|took| *took <= patience);
+        inner.prompt.store(prompt, Ordering::Relaxed);
         drop(inner);
-        let pause = match &answer {
-            Ok(()) => {
+        let pause = match prompt {
+            true => {
                 delays.reset();
                 ASK_EVERY
             }
-            Err(_) => delays.next_delay(),
+            false => delays.next_delay(),
         };
         note(&standing, answer.err());
         // A command that found the connection broken wakes this up.

@@ -222,6 +222,11 @@ impl Breaker {
         });
     }
 
+    /// The dependency was seen to answer: one that is open lets its probes through now.
+    pub(super) fn hasten(&self) {
+        self.changing(|_, core| core.open_until = core.open_until.min(Instant::now()));
+    }
+
     /// Other thresholds, from the next call on.
     pub fn reconfigure(&self, options: BreakerOptions) {
         self.changing(|_, core| {

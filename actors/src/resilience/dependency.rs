@@ -11,13 +11,16 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use serde::Serialize;
 
-use super::breaker::{Breaker, BreakerObserver, BreakerSnapshot, Verdict};
+use super::breaker::{Breaker, BreakerObserver, BreakerSnapshot, BreakerState, Verdict};
 use super::budget::Budget;
 use super::bulkhead::Bulkhead;
 use super::class::{CallError, Class, Failure};
 use super::options::DependencyOptions;
 use super::schedule::Schedule;
 use crate::deadline::Deadline;
+
+/// Probes in one go after the dependency came back; a breaker that wants more gets them from its callers.
+const PROBES_MAX: usize = 10;
 
 struct Inner {
     name: Arc<str>,
@@ -111,6 +114,23 @@ impl Dependency {
                 return Err(failed(ended));
             }
             tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// The dependency was seen to answer: probes it until its breaker closes, so that no caller has to wait
+    /// for the end of the pause or to try its luck. Leaves a breaker in an operator's hand alone.
+    pub async fn close_by<T, E, F>(&self, deadline: Deadline, mut probe: impl FnMut() -> F)
+    where
+        E: Failure,
+        F: Future<Output = Result<T, E>>,
+    {
+        let breaker = &self.0.breaker;
+        breaker.hasten();
+        for _ in 0..PROBES_MAX {
+            let ours = matches!(breaker.state(), BreakerState::Open | BreakerState::HalfOpen);
+            if !ours || self.call(deadline, false, &mut probe).await.is_err() {
+                return;
+            }
         }
     }
 

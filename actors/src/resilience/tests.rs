@@ -323,6 +323,21 @@ async fn a_dependency_that_hangs_opens_the_breaker_and_then_costs_no_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_sees_that_it_is_back_closes_the_breaker_at_once_and_an_operators_stays() {
+    let guarded = dependency(|options| options.breaker.open_initial_ms = 1500);
+    let back = || guarded.close_by(soon(), || async { Ok::<_, Broken>(()) });
+    fail(guarded.breaker(), 5);
+    assert_eq!(guarded.breaker().state(), BreakerState::Open);
+    guarded.close_by(soon(), || async { Err::<(), _>(UNKNOWN) }).await;
+    assert_eq!(guarded.breaker().state(), BreakerState::Open, "the probe said no");
+    back().await;
+    assert_eq!(guarded.breaker().state(), BreakerState::Closed);
+    guarded.breaker().force_open();
+    back().await;
+    assert_eq!(guarded.breaker().state(), BreakerState::ForcedOpen);
+}
+
+#[tokio::test(start_paused = true)]
 async fn callers_in_a_hurry_do_not_open_the_breaker() {
     let db = dependency(|_| {});
     for _ in 0..50 {

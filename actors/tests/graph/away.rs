@@ -121,6 +121,30 @@ async fn every_way_of_being_away_is_told_in_time_and_ends_by_itself() {
     holds(&graph, &acknowledged).await;
 }
 
+#[tokio::test]
+async fn the_end_of_an_outage_is_seen_though_the_attempts_before_it_hang() {
+    let turn = neo4j_exclusive().await;
+    let proxy = Proxy::to(turn.server.port);
+    let uri = format!("bolt://127.0.0.1:{}", proxy.port());
+    let patient = Neo4jOptions { connect_timeout_ms: 60_000, ..impatient(uri, &turn.server) };
+    let (graph, client) = graph(patient);
+    read(&graph).await.unwrap();
+    proxy.cut();
+    let began = Instant::now();
+    while client.state().problem().is_none() {
+        assert!(began.elapsed() < Duration::from_secs(30), "never missed");
+        let _ = read(&graph).await;
+    }
+    proxy.heal();
+    proxy.stall();
+    // Time for an attempt to begin and to meet silence, in which it will stay.
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    proxy.bury();
+    proxy.heal();
+    until_back(&graph).await;
+    assert_eq!(client.dependency().snapshot().breaker.state, BreakerState::Closed);
+}
+
 async fn holds(graph: &Neo4jGraph, acknowledged: &[String]) {
     let cypher = "UNWIND $keys AS k OPTIONAL MATCH (n:Entity {key: k}) WITH k, n WHERE n IS NULL \
                   RETURN collect(k) AS lost";

@@ -34,6 +34,9 @@ struct Shared {
     resets_percent: AtomicU64,
     /// Pieces so far: what the pseudo-random choices are made from.
     pieces: AtomicU64,
+    /// Connections so far, and how many of them carry nothing any more.
+    accepted: AtomicU64,
+    buried: AtomicU64,
     ended: AtomicBool,
     open: Mutex<Vec<(TcpStream, TcpStream)>>,
 }
@@ -99,6 +102,12 @@ impl Proxy {
         self.shared.resets_percent.store(percent, Ordering::SeqCst);
     }
 
+    /// The connections of this moment never carry anything again and are not closed, as when a router
+    /// forgot them; new ones are served.
+    pub fn bury(&self) {
+        self.shared.buried.store(self.shared.accepted.load(Ordering::SeqCst), Ordering::SeqCst);
+    }
+
     /// Closes the open connections once; new ones are served.
     pub fn reset(&self) {
         let mut open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -145,18 +154,21 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>, target: SocketAddr) {
             continue;
         };
         shared.open.lock().unwrap_or_else(PoisonError::into_inner).push(kept);
+        let number = shared.accepted.fetch_add(1, Ordering::SeqCst);
         for ((from, to), answers) in [(there, false), (back, true)] {
             let shared = Arc::clone(shared);
-            std::thread::spawn(move || pass(from, to, answers, &shared));
+            std::thread::spawn(move || pass(from, to, (number, answers), &shared));
         }
     }
 }
 
 impl Shared {
-    /// Whether data of this direction stays where it is.
-    fn holds(&self, answers: bool) -> bool {
+    /// Whether data of this connection and direction stays where it is.
+    fn holds(&self, (number, answers): (u64, bool)) -> bool {
         let mode = self.mode.load(Ordering::SeqCst);
-        !self.ended.load(Ordering::SeqCst) && (mode == STALLED || (mode == MUTED && answers))
+        let buried = number < self.buried.load(Ordering::SeqCst);
+        let held = buried || mode == STALLED || (mode == MUTED && answers);
+        held && !self.ended.load(Ordering::SeqCst)
     }
 
     /// A number that only depends on how many were drawn before (splitmix64).
@@ -197,7 +209,7 @@ impl Shared {
     }
 }
 
-fn pass(mut from: TcpStream, mut to: TcpStream, answers: bool, shared: &Shared) {
+fn pass(mut from: TcpStream, mut to: TcpStream, way: (u64, bool), shared: &Shared) {
     let _ = (from.set_nodelay(true), to.set_nodelay(true));
     let _ = from.set_read_timeout(Some(LOOK_EVERY));
     let mut buffer = vec![0; 64 * 1024];
@@ -205,7 +217,7 @@ fn pass(mut from: TcpStream, mut to: TcpStream, answers: bool, shared: &Shared) 
         if shared.ended.load(Ordering::SeqCst) {
             break;
         }
-        if shared.holds(answers) {
+        if shared.holds(way) {
             std::thread::sleep(LOOK_EVERY);
             continue;
         }
@@ -218,7 +230,7 @@ fn pass(mut from: TcpStream, mut to: TcpStream, answers: bool, shared: &Shared) 
             Err(_) => break,
         };
         std::thread::sleep(shared.delay());
-        while shared.holds(answers) {
+        while shared.holds(way) {
             std::thread::sleep(LOOK_EVERY);
         }
         if shared.resets_now() || shared.write(&mut to, &buffer[..read]).is_err() {
