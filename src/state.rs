@@ -11,7 +11,7 @@ use actix_web::http::header::HeaderMap;
 use actix_web::web::Data;
 use serde::Serialize;
 use ultimate_mcp_actors::audit::{EventType, NewEvent};
-use ultimate_mcp_actors::authorization::Ban;
+use ultimate_mcp_actors::authorization::{Ban, Policy};
 use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::engine::Engine;
 use ultimate_mcp_actors::graph::GraphEngine;
@@ -32,6 +32,8 @@ use crate::record::described;
 use crate::reload::Reload;
 use crate::tools::Registry;
 use crate::tools::artifacts::ArtifactStore;
+
+type ToolLists = HashMap<Arc<[String]>, Arc<ToolList>>;
 
 /// Role sets whose tool lists are kept; beyond that they are built anew.
 const ROLE_SETS_MAX: usize = 64;
@@ -65,8 +67,8 @@ pub struct AppState {
     graph_is_shared: bool,
     token_ttl_seconds_max: u64,
     all_tools: ToolList,
-    /// Tool lists by role set: they change only with the policy.
-    lists: Mutex<HashMap<Arc<[String]>, Arc<ToolList>>>,
+    /// Tool lists by role set, under the policy they were made by.
+    lists: Mutex<(Arc<Policy>, ToolLists)>,
 }
 
 /// What an [`AppState`] is put together from; the fields are explained there.
@@ -158,6 +160,7 @@ impl AppState {
             reload,
             breakers,
         } = parts;
+        let lists = Mutex::new((engine.authorization.snapshot().shared_policy(), ToolLists::new()));
         Ok(Self {
             all_tools: ToolList::new(registry.descriptors())?,
             engine,
@@ -175,7 +178,7 @@ impl AppState {
             data_dir: config.data_dir.clone(),
             graph_is_shared: config.graph.engine == GraphEngine::Neo4j,
             token_ttl_seconds_max: config.auth.token_ttl_seconds_max,
-            lists: Mutex::new(HashMap::new()),
+            lists,
         })
     }
 
@@ -285,7 +288,12 @@ impl AppState {
 
     /// The tools this caller may use.
     pub fn tools_of(&self, caller: &Caller) -> Arc<ToolList> {
-        let mut lists = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        let policy = self.engine.authorization.snapshot().shared_policy();
+        let mut kept = self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        let (under, lists) = &mut *kept;
+        if !Arc::ptr_eq(under, &policy) {
+            (*under, *lists) = (policy, ToolLists::new());
+        }
         if let Some(list) = lists.get(caller.roles()) {
             return Arc::clone(list);
         }

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap in a test is a failed test")]
 #![allow(clippy::print_stderr, reason = "TEST_LOG shows what the server says")]
 
+#[path = "it/alarms.rs"]
+mod alarms;
 #[path = "it/app.rs"]
 mod app;
 #[path = "it/audit.rs"]

@@ -32,7 +32,7 @@ pub async fn patch(
     let dry_run = dry_run(request.query_string())?;
     if_match(&request, &auth.state.reload.standing().version)?;
     let reload = auth.state.reload.clone();
-    let plan = blocking(move || reload.plan_patch(&patch)).await?;
+    let plan = blocking(move || reload.plan_patch(&patch)).await;
     change(&auth, "config/patch", plan, dry_run).await
 }
 
@@ -42,17 +42,26 @@ pub async fn rollback(auth: Authenticated, request: HttpRequest) -> Result<HttpR
     let dry_run = dry_run(request.query_string())?;
     if_match(&request, &auth.state.reload.standing().version)?;
     let reload = auth.state.reload.clone();
-    let plan = blocking(move || reload.plan_rollback()).await?;
+    let plan = blocking(move || reload.plan_rollback()).await;
     change(&auth, "config/rollback", plan, dry_run).await
 }
 
-/// Intent, change, outcome; the outcome names every key with its old and its new value.
+/// Intent, change, outcome; the outcome names every key with its old and its new value. A change that is
+/// refused is on record as well.
 async fn change(
     auth: &Authenticated,
     action: &'static str,
-    plan: Plan,
+    plan: Result<Plan, ApiError>,
     dry_run: bool,
 ) -> Result<HttpResponse, ApiError> {
+    let (kind, resource) = (EventType::ConfigChange, "config".to_owned());
+    let plan = match plan {
+        Err(refusal) if !dry_run => {
+            let work = |_deadline| async move { Err(refusal) };
+            return auth.on_own(action, kind, resource, Map::new(), work).await;
+        }
+        plan => plan?,
+    };
     let answer = json!({
         "version": plan.version,
         "changes": plan.changes,
@@ -72,8 +81,7 @@ async fn change(
     let (reload, by) = (&auth.state.reload, auth.caller.id().as_str());
     let work =
         |_deadline| async move { reload.commit(plan, by).await.map_err(ApiError::of_config) };
-    let (kind, details) = (EventType::ConfigChange, details.into_iter().collect());
-    auth.on_own(action, kind, "config".to_owned(), details, work).await?;
+    auth.on_own(action, kind, resource, details.into_iter().collect(), work).await?;
     Ok(HttpResponse::Ok().insert_header(("ETag", tag)).json(answer))
 }
 

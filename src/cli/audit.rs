@@ -50,7 +50,7 @@ pub(super) fn erase(config: &Config, user: &str, out: &mut dyn Write) -> Result<
     let user = CallerId::parse(user)
         .map_err(|error| Failure::new(Exit::Usage, format!("--user: {error}")))?;
     let (path, key) = trail(config)?;
-    let policy = load_policy(config)?;
+    let policy = load_policy(config)?.policy;
     let failed = |error: String| Failure::new(Exit::Unavailable, error);
     // The trail first: it is the one that refuses beside a running server.
     let copies = config.neo4j.is_set() && config.audit.shipping.enabled;

@@ -23,7 +23,7 @@ pub(super) fn create(
     let config = request.common.load(environment)?.config;
     let sub = CallerId::parse(&request.sub)
         .map_err(|error| Failure::new(Exit::Usage, format!("--sub: {error}")))?;
-    let policy = load_policy(&config)?;
+    let policy = load_policy(&config)?.policy;
     if let Some(role) = request.role.iter().find(|role| !policy.roles.contains_key(*role)) {
         return Err(Failure::new(Exit::Usage, format!("--role: {}", unknown_role(&policy, role))));
     }

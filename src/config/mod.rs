@@ -47,7 +47,7 @@ pub use options::{
     AdmissionOptions, AuthOptions, BackupOptions, KeyAlgorithm, KeyOptions, ToolsOptions,
 };
 pub use overlay::Overlay;
-pub use policy::{load_policy, policy_text};
+pub use policy::{PolicyText, load_policy, policy_text};
 pub use rules::KID_BYTES_MAX;
 
 /// The effective configuration; keys, units and reasons are in `config/base.toml`.

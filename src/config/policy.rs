@@ -1,26 +1,41 @@
 //! The policy file: roles, permissions, limits. Its own text and its own rules; this reads it from
 //! where the configuration says and reports its mistakes like those of the configuration.
 
-use ultimate_mcp_actors::authorization::{DEFAULT_POLICY, Policy};
+use std::sync::Arc;
+
+use ultimate_mcp_actors::authorization::{DEFAULT_POLICY, Policy, PolicyProblem};
 
 use super::{Config, ConfigError, Mistake};
+
+/// A policy and the text it was read from.
+#[derive(Clone, Debug)]
+pub struct PolicyText {
+    /// As it was written.
+    pub text: Arc<str>,
+    /// What it says.
+    pub policy: Policy,
+}
 
 /// The policy in force: `policy_file`, or the one that comes with the server.
 ///
 /// # Errors
 /// Every mistake, with the file's name and the key.
-pub fn load_policy(config: &Config) -> Result<Policy, ConfigError> {
+pub fn load_policy(config: &Config) -> Result<PolicyText, ConfigError> {
     let source =
         config.policy_file.as_ref().map_or("policy".to_owned(), |path| path.display().to_string());
-    let text = policy_text(config)?;
-    Policy::from_toml(&text).map_err(|problems| {
-        let mistake = |p: ultimate_mcp_actors::authorization::PolicyProblem| Mistake {
-            source: source.clone(),
+    read_policy(&policy_text(config)?, &source)
+}
+
+fn read_policy(text: &str, source: &str) -> Result<PolicyText, ConfigError> {
+    let policy = Policy::from_toml(text).map_err(|problems| {
+        let mistake = |p: PolicyProblem| Mistake {
+            source: source.to_owned(),
             key: p.key,
             problem: p.problem,
         };
         ConfigError::new(problems.into_iter().map(mistake).collect())
-    })
+    })?;
+    Ok(PolicyText { text: text.into(), policy })
 }
 
 /// The text of the policy in force.

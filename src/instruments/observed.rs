@@ -17,6 +17,7 @@ use ultimate_mcp_actors::shipping::ShippingHandle;
 use ultimate_mcp_actors::supervision::{NodeSnapshot, TreeHandle};
 
 use super::{Instruments, METER_NAME};
+use crate::reload::Reload;
 
 /// What a part can be asked from, at any time and from any thread.
 trait Source: Clone + Send + Sync + 'static {}
@@ -185,6 +186,13 @@ impl Instruments {
         gauges(sandboxes, "sandboxes_ended", "sandboxes that ended, by why", |sandboxes| {
             let ended = sandboxes.stats().ended.into_iter();
             ended.map(|(why, count)| (vec![KeyValue::new("reason", why)], count as f64)).collect()
+        });
+    }
+
+    /// The configuration: whether its files can be used.
+    pub fn observe_config(&self, reload: &Reload) {
+        gauge(reload, "config_problems", "mistakes that keep the files out of force", |reload| {
+            reload.standing().problem.len() as f64
         });
     }
 

@@ -1,5 +1,6 @@
 //! Why a change of the configuration was refused. Mapped to the wire in [`crate::error`].
 
+use ultimate_mcp_actors::authorization::AuthorizationError;
 use ultimate_mcp_actors::fault::{Classify, Kind};
 use ultimate_mcp_actors::supervision::ReconfigureError;
 
@@ -15,6 +16,9 @@ pub enum ApplyError {
     /// The supervision tree.
     #[error("the supervisor did not take its policy: {0}")]
     Supervision(#[from] ReconfigureError),
+    /// The policy.
+    #[error("authorization did not take the policy: {0}")]
+    Policy(#[from] AuthorizationError),
 }
 
 /// A change that was not made; what was in force is in force.

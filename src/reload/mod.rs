@@ -6,22 +6,31 @@
 //! force. Whatever fails, the configuration in force stays.
 
 mod error;
+mod policy;
 mod standing;
 mod watch;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use serde_json::Map;
 use tokio::sync::Mutex;
+use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::engine::Engine;
 
-use crate::config::{AdmissionOptions, Change, Config, ConfigError, Loaded, Overlay, is_live};
+use crate::config::{
+    AdmissionOptions, Change, Config, ConfigError, Loaded, Overlay, PolicyText, is_live,
+};
 use crate::telemetry::LogControl;
 
 pub use error::{ApplyError, Refusal};
+pub use policy::PolicyStanding;
 pub use standing::{LastChange, Standing};
 pub use watch::watch;
+
+/// Longest wait for an actor that is to take new values.
+const APPLY_MAX: Duration = Duration::from_secs(5);
 
 /// Where changed values take effect.
 #[derive(Clone)]
@@ -40,8 +49,6 @@ pub struct Reload(Arc<Inner>);
 
 struct Inner {
     parts: Parts,
-    /// The policy is read at the start; the version speaks of the one in force.
-    policy: String,
     standing: ArcSwap<Standing>,
     /// One change at a time.
     turn: Mutex<()>,
@@ -56,14 +63,15 @@ pub struct Plan {
     /// The version it leads to.
     pub version: String,
     next: Loaded,
+    policy: PolicyStanding,
     sequence: u64,
 }
 
 impl Reload {
     /// Starts with the configuration the server was started with, under this policy.
-    pub fn new(loaded: Loaded, policy: String, parts: Parts) -> Self {
-        let standing = ArcSwap::from_pointee(Standing::first(loaded, &policy));
-        Self(Arc::new(Inner { parts, policy, standing, turn: Mutex::new(()) }))
+    pub fn new(loaded: Loaded, policy: PolicyText, parts: Parts) -> Self {
+        let standing = ArcSwap::from_pointee(Standing::first(loaded, policy));
+        Self(Arc::new(Inner { parts, standing, turn: Mutex::new(()) }))
     }
 
     /// What is in force, since when, and what is wrong with the sources.
@@ -77,7 +85,8 @@ impl Reload {
     /// Everything that is wrong with them.
     pub fn plan_files(&self) -> Result<Plan, ConfigError> {
         let standing = self.standing();
-        self.plan(&standing, standing.current.again(standing.current.overlay().clone())?)
+        let next = standing.current.again(standing.current.overlay().clone())?;
+        plan(&standing, next, PolicyStanding::again)
     }
 
     /// The sources with this patch on top: nested or dotted keys, `null` gives a key back to the files.
@@ -92,7 +101,7 @@ impl Reload {
         let fixed: Vec<String> =
             Overlay::keys_of(patch).into_iter().filter(|key| !is_live(key)).collect();
         match fixed.is_empty() {
-            true => Ok(self.plan(&standing, next)?),
+            true => Ok(plan(&standing, next, PolicyStanding::again)?),
             false => Err(Refusal::NeedsRestart(fixed)),
         }
     }
@@ -103,21 +112,12 @@ impl Reload {
     /// There was no change, or what it did cannot be undone from here.
     pub fn plan_rollback(&self) -> Result<Plan, Refusal> {
         let standing = self.standing();
-        let previous = standing.previous.as_ref().ok_or(Refusal::NothingBefore)?;
+        let (previous, policy) = standing.previous.as_ref().ok_or(Refusal::NothingBefore)?;
         let (next, stuck) = previous.restored()?;
         match stuck.is_empty() {
-            true => Ok(self.plan(&standing, next)?),
+            true => Ok(plan(&standing, next, |_, config| policy.restored(config))?),
             false => Err(Refusal::InFiles(stuck)),
         }
-    }
-
-    fn plan(&self, standing: &Standing, next: Loaded) -> Result<Plan, ConfigError> {
-        let changes = standing.current.changes_to(&next);
-        let (changes, waiting): (Vec<_>, Vec<_>) =
-            changes.into_iter().partition(|change| is_live(&change.key));
-        let next = next.keeping(&standing.current, &waiting)?;
-        let version = next.version_under(&self.0.policy);
-        Ok(Plan { changes, waiting, version, next, sequence: standing.sequence })
     }
 
     /// Puts a plan in force; `by` is a caller's name, "signal" or "file".
@@ -131,8 +131,9 @@ impl Reload {
         if standing.sequence != plan.sequence {
             return Err(Refusal::Overtaken);
         }
-        if let Err(error) = inner.parts.apply(&plan.next.config).await {
-            if let Err(again) = inner.parts.apply(&standing.current.config).await {
+        if let Err(error) = inner.parts.apply(&plan.next.config, &plan.policy).await {
+            if let Err(again) = inner.parts.apply(&standing.current.config, &standing.policy).await
+            {
                 tracing::error!(error = &again as &dyn std::error::Error, "config.rollback_failed");
             }
             return Err(Refusal::NotApplied(error));
@@ -152,11 +153,30 @@ impl Reload {
     }
 }
 
+/// What leads from what is in force to these values and to the policy that counts then.
+fn plan(
+    standing: &Standing,
+    next: Loaded,
+    policy: impl FnOnce(&PolicyStanding, &Config) -> Result<PolicyStanding, ConfigError>,
+) -> Result<Plan, ConfigError> {
+    let changes = standing.current.changes_to(&next);
+    let (mut changes, waiting): (Vec<_>, Vec<_>) =
+        changes.into_iter().partition(|change| is_live(&change.key));
+    let next = next.keeping(&standing.current, &waiting)?;
+    let policy = policy(&standing.policy, &next.config)?;
+    changes.extend(standing.policy.change_to(&policy));
+    let version = next.version_under(&policy.current.text);
+    Ok(Plan { changes, waiting, version, next, policy, sequence: standing.sequence })
+}
+
 impl Parts {
-    async fn apply(&self, config: &Config) -> Result<(), ApplyError> {
+    async fn apply(&self, config: &Config, policy: &PolicyStanding) -> Result<(), ApplyError> {
         self.log.set_filter(&config.telemetry.log_filter)?;
         self.admission.store(Arc::new(config.admission));
         self.engine.reconfigure(&config.redis, &config.neo4j, &config.supervision).await?;
+        // Last: decisions of the new policy are made under the new limits.
+        let policy = policy.current.policy.clone();
+        self.engine.authorization.replace_policy(policy, Deadline::after(APPLY_MAX)).await?;
         Ok(())
     }
 }

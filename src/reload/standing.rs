@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::Plan;
-use crate::config::{Change, Loaded};
+use super::{Plan, PolicyStanding};
+use crate::config::{Change, Loaded, PolicyText};
 
 /// The last change that was made.
 #[derive(Clone, Debug, Serialize)]
@@ -21,10 +21,12 @@ pub struct LastChange {
 pub struct Standing {
     /// In force.
     pub current: Loaded,
-    /// Its version.
+    /// The policy in force.
+    pub policy: PolicyStanding,
+    /// The version of both.
     pub version: String,
     /// In force before the last change.
-    pub previous: Option<Loaded>,
+    pub previous: Option<(Loaded, PolicyStanding)>,
     /// In the files, and not in force before a restart.
     pub waiting: Vec<Change>,
     /// Why the files cannot be used now; empty when they can.
@@ -36,10 +38,11 @@ pub struct Standing {
 }
 
 impl Standing {
-    pub(super) fn first(current: Loaded, policy: &str) -> Self {
+    pub(super) fn first(current: Loaded, policy: PolicyText) -> Self {
         Self {
-            version: current.version_under(policy),
+            version: current.version_under(&policy.text),
             current,
+            policy: PolicyStanding::first(policy),
             previous: None,
             waiting: Vec::new(),
             problem: Vec::new(),
@@ -55,9 +58,13 @@ impl Standing {
         let at_ms = chrono::Utc::now().timestamp_millis();
         let last = LastChange { at_ms, by: by.to_owned(), changes: plan.changes };
         Self {
-            previous: if changed { Some(self.current.clone()) } else { self.previous.clone() },
+            previous: match changed {
+                true => Some((self.current.clone(), self.policy.clone())),
+                false => self.previous.clone(),
+            },
             last: if changed { Some(last) } else { self.last.clone() },
             current: plan.next,
+            policy: plan.policy,
             version: plan.version,
             waiting: plan.waiting,
             problem: Vec::new(),

@@ -26,7 +26,10 @@ pub async fn watch(reload: Reload) -> std::io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     let mut looks = tokio::time::interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let files = reload.standing().current.files().to_vec();
+    let standing = reload.standing();
+    let mut files = standing.current.files().to_vec();
+    files.extend(standing.current.config.policy_file.clone());
+    drop(standing);
     let mut applied = look(&files).await;
     let mut last = applied.clone();
     loop {

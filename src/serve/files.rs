@@ -13,7 +13,7 @@ use ultimate_mcp_actors::node::{ClusterSecret, NodeError, NodeId};
 
 use crate::auth::key_file::{self, KeyFileError};
 use crate::auth::{KeyError, KeyRing};
-use crate::config::{Config, ConfigError, load_policy};
+use crate::config::{Config, ConfigError};
 
 /// Where a running server says how to reach it, below the data directory; for the command line.
 pub const URL_FILE: &str = "server.url";
@@ -69,16 +69,16 @@ pub struct DataFiles {
 }
 
 impl DataFiles {
-    /// Creates what is missing (mode 0700 and 0600) and reads the rest.
+    /// Creates what is missing (mode 0700 and 0600) and reads the rest; the policy was read before.
     ///
     /// # Errors
     /// Anything that cannot be created, read or trusted, with the remedy.
-    pub fn prepare(config: &Config) -> Result<Self, FilesError> {
+    pub fn prepare(config: &Config, policy: Policy) -> Result<Self, FilesError> {
         let dir = private_dir(&config.data_dir)?;
         Ok(Self {
             keys: KeyRing::load(&config.auth, &dir).map_err(FilesError::Keys)?,
             audit_key: audit_key(&dir)?,
-            policy: load_policy(config)?,
+            policy,
             node: NodeId::load_or_create(&config.node.id, &dir)?,
             cluster_secret: match config.node.secret_file.as_str() {
                 "" => None,

@@ -18,7 +18,7 @@ use ultimate_mcp_actors::jobs::JobsEngine;
 use ultimate_mcp_actors::supervision::{Exit, ExitSignal, install_panic_hook};
 
 use crate::breaker_trail::BreakerTrail;
-use crate::config::{Config, Loaded, policy_text};
+use crate::config::{Config, Loaded, PolicyText, load_policy};
 use crate::http::Bound;
 use crate::mcp::Endpoint;
 use crate::reload::{Parts, Reload};
@@ -106,10 +106,10 @@ impl Role {
 /// # Errors
 /// It did not start, or the engine gave up.
 pub fn serve(loaded: Loaded, role: Role) -> Result<(), ServeError> {
-    let policy = policy_text(&loaded.config).map_err(FilesError::from)?;
+    let policy = load_policy(&loaded.config).map_err(FilesError::from)?;
     role.check(&loaded.config)?;
     let config = &loaded.config;
-    let files = DataFiles::prepare(config)?;
+    let files = DataFiles::prepare(config, policy.policy.clone())?;
     let telemetry = telemetry::init(&config.telemetry, files.node.as_str())?;
     install_panic_hook();
     let served = actix_rt::System::new().block_on(run(loaded, policy, role, files, &telemetry));
@@ -120,13 +120,13 @@ pub fn serve(loaded: Loaded, role: Role) -> Result<(), ServeError> {
 
 async fn run(
     loaded: Loaded,
-    policy: String,
+    policy: PolicyText,
     role: Role,
     files: DataFiles,
     telemetry: &telemetry::Telemetry,
 ) -> Result<(), ServeError> {
     let config = Arc::new(loaded.config.clone());
-    let config_version = loaded.version_under(&policy);
+    let config_version = loaded.version_under(&policy.text);
     let trail = wiring::SupervisionTrail::default();
     let options = wiring::engine_options(&config, &files, config_version);
     let breakers = BreakerTrail::default();

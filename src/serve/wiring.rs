@@ -135,6 +135,7 @@ pub(super) fn state(
     let admission = Admission::new(engine.authorization.clone(), config.admission)
         .shared_in(engine.redis.clone());
     let reload = reloading(admission.options());
+    instruments.observe_config(&reload);
     let forwarder = Forwarder::new(engine.nodes.clone())
         .map_err(|error| ServeError::Tools(format!("other nodes cannot be called: {error}")))?;
     let parts = StateParts {

@@ -286,7 +286,82 @@ async fn a_patch_is_checked_compared_audited_and_taken_back() {
     assert_eq!(tree.body["policy"]["max_restarts"], 10);
     let events = server.audited("config/patch").await;
     assert!(events.iter().any(|e| e.to_string().contains("max_restarts")), "{events:?}");
+    assert!(
+        events.iter().any(|e| e["success"] == json!(false)),
+        "refusals are on record: {events:?}"
+    );
     assert!(!server.audited("config/rollback").await.is_empty());
+}
+
+#[actix_web::test]
+async fn a_changed_policy_is_in_force_at_once_for_old_tokens_and_a_rollback_holds_the_one_before() {
+    let server = Server::start("").await;
+    let viewer = server.token("ada", "viewer");
+    let tools = || async {
+        let listed = server.ask("GET", "/api/v1/tools", &viewer, None).await;
+        listed.body["tools"].as_array().unwrap_or_else(|| panic!("{listed:?}")).len()
+    };
+    let run = || async {
+        let call = json!({ "code": "print(1)" });
+        server.ask("POST", "/api/v1/tools/execute_code", &viewer, Some(call)).await.status
+    };
+    let wait = |more: bool, before: usize| {
+        let (tools, run) = (&tools, &run);
+        async move {
+            eventually("the policy is in force", || async {
+                ((tools().await > before) == more).then_some(())
+            })
+            .await;
+            assert_eq!(run().await, if more { 200 } else { 403 });
+        }
+    };
+    let (file, started) = (server.dir.path().join("policy.toml"), server.config().await);
+    let roomy = POLICY.replacen("calls_per_minute = 20\n", "calls_per_minute = 2000\n", 1);
+    std::fs::write(&file, &roomy).unwrap();
+    eventually("the viewer has room", || async {
+        (server.config().await["version"] != started["version"]).then_some(())
+    })
+    .await;
+    let before = tools().await;
+    assert_eq!(run().await, 403);
+    let version = server.config().await["version"].clone();
+
+    let wider = roomy.replacen("[\"tools:read\"]", "[\"tools:read\", \"tools:execute\"]", 1);
+    std::fs::write(&file, &wider).unwrap();
+    wait(true, before).await;
+    let config = server.config().await;
+    assert_ne!(config["version"], version);
+    assert_eq!(config["last_change"]["changes"][0]["key"], "policy", "{config}");
+    assert!(!config.to_string().contains("calls_per_minute ="), "digests, not the text");
+    let events = server.audited("config/reload").await;
+    assert!(events.iter().any(|event| event.to_string().contains("\"policy\"")), "{events:?}");
+
+    std::fs::write(&file, wider.replacen("tools:execute", "tools:exceute", 1)).unwrap();
+    eventually("the mistake is shown", || async {
+        server.config().await["problem"].to_string().contains("exceute").then_some(())
+    })
+    .await;
+    assert_eq!(run().await, 200, "the last good one is in force");
+    std::fs::write(&file, &wider).unwrap();
+    eventually("the file is mended", || async {
+        (server.config().await["problem"] == json!([])).then_some(())
+    })
+    .await;
+
+    let back = server.ask("POST", "/api/v1/config/rollback", &server.admin, None).await;
+    assert_eq!((back.status, &back.body["version"]), (200, &version), "{back:?}");
+    wait(false, before).await;
+    server.hangup();
+    // Refused while the signal's own change is on its way.
+    eventually("a patch reads the files too", || async {
+        let patch = json!({ "admission.total_factor": 9 });
+        let made = server.ask("PATCH", "/api/v1/config", &server.admin, Some(patch)).await;
+        (made.status == 200).then_some(())
+    })
+    .await;
+    wait(false, before).await;
+    std::fs::write(&file, format!("{wider}\n")).unwrap();
+    wait(true, before).await;
 }
 
 #[actix_web::test]

@@ -54,6 +54,11 @@ impl Snapshot {
         }
     }
 
+    /// The policy in force, shared: another one is another allocation.
+    pub fn shared_policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy)
+    }
+
     /// The policy in force.
     pub fn policy(&self) -> &Policy {
         &self.policy
