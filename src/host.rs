@@ -15,7 +15,7 @@ use crate::error::{ApiError, Code};
 use crate::mcp::{Host, NewSession, Revision, ToolList};
 use crate::origin::Origin;
 use crate::state::AppState;
-use crate::tools::ToolOutput;
+use crate::tools::{ToolOutput, ToolRequest};
 use crate::tools_call::tools_call;
 
 /// Longest wait for the session store, which works in memory.
@@ -36,11 +36,9 @@ impl Host for AppState {
         &self,
         caller: &Caller,
         origin: &Origin,
-        name: &str,
-        arguments: &RawValue,
-        deadline: Deadline,
+        request: ToolRequest<'_>,
     ) -> Result<ToolOutput, ApiError> {
-        tools_call(self, caller, origin, name, arguments, deadline).await
+        tools_call(self, caller, origin, request).await
     }
 
     async fn create_session(

@@ -14,7 +14,6 @@ use std::time::Instant;
 
 use futures_util::FutureExt;
 use serde_json::value::RawValue;
-use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::node::NodeId;
 
 use crate::admission::Permit;
@@ -24,7 +23,7 @@ use crate::once::Once;
 use crate::origin::Origin;
 use crate::record::Record;
 use crate::state::AppState;
-use crate::tools::{Effects, Tool, ToolCall, ToolOutput};
+use crate::tools::{Effects, Tool, ToolCall, ToolOutput, ToolRequest};
 
 /// Runs one tool for one verified caller and answers only after the outcome is durable.
 ///
@@ -35,10 +34,9 @@ pub async fn tools_call(
     state: &AppState,
     caller: &Caller,
     origin: &Origin,
-    name: &str,
-    arguments: &RawValue,
-    deadline: Deadline,
+    request: ToolRequest<'_>,
 ) -> Result<ToolOutput, ApiError> {
+    let ToolRequest { name, arguments, deadline, .. } = request;
     let record = Record::of_tool(&state.engine.audit, caller, origin, name);
     let Some(tool) = state.registry.get(name) else {
         let unknown = ApiError::new(Code::UnknownTool, format!("unknown tool: {}", clip(name)));
@@ -47,7 +45,8 @@ pub async fn tools_call(
         return Err(record.refused(refusal, deadline).await);
     };
     if let Some(node) = elsewhere(state, tool, arguments) {
-        return sent_on(state, caller, origin, &record, &node, tool, arguments, deadline).await;
+        // On the heap, as few calls go there and all others would carry its room on their stacks.
+        return Box::pin(sent_on(state, caller, origin, &record, &node, tool, request)).await;
     }
     let descriptor = tool.descriptor();
     let permit = match state.admission.admit(caller, descriptor, record.call_id()).await {
@@ -56,13 +55,13 @@ pub async fn tools_call(
     };
     let record = record.kind(descriptor.event_type);
     let Some(key) = &origin.idempotency_key else {
-        return recorded(state, tool, &permit, &record, origin, arguments, deadline).await;
+        return recorded(state, tool, &permit, &record, origin, request).await;
     };
     let record = record.keyed(key);
     let keys = &state.engine.idempotency;
     let once = Once { keys, caller, key, tool: descriptor, arguments, deadline };
     // On the heap: few calls come with a key, and all others would carry its room on their stacks.
-    let work = Box::pin(recorded(state, tool, &permit, &record, origin, arguments, deadline));
+    let work = Box::pin(recorded(state, tool, &permit, &record, origin, request));
     Box::pin(once.run(&record, work)).await
 }
 
@@ -73,13 +72,12 @@ async fn recorded(
     permit: &Permit,
     record: &Record,
     origin: &Origin,
-    arguments: &RawValue,
-    deadline: Deadline,
+    request: ToolRequest<'_>,
 ) -> Result<ToolOutput, ApiError> {
-    let descriptor = tool.descriptor();
+    let (descriptor, deadline) = (tool.descriptor(), request.deadline);
     let started = Instant::now();
     let work = async {
-        let result = run(tool, permit, origin, arguments, deadline).await;
+        let result = run(tool, permit, origin, request).await;
         state.metrics.tool_finished(descriptor.name, status(&result), started.elapsed());
         result
     };
@@ -118,8 +116,7 @@ fn elsewhere(state: &AppState, tool: &dyn Tool, arguments: &RawValue) -> Option<
 }
 
 /// Sends the call to the node it belongs to, which admits and records it: one path, not two. What does
-/// not get there is recorded here, within a rate as every guess.
-#[allow(clippy::too_many_arguments, reason = "the call, piece by piece, as it came in")]
+/// not get there is recorded here, within a rate as every guess. What it says while it runs stays there.
 async fn sent_on(
     state: &AppState,
     caller: &Caller,
@@ -127,9 +124,9 @@ async fn sent_on(
     record: &Record,
     node: &NodeId,
     tool: &dyn Tool,
-    arguments: &RawValue,
-    deadline: Deadline,
+    request: ToolRequest<'_>,
 ) -> Result<ToolOutput, ApiError> {
+    let ToolRequest { arguments, deadline, .. } = request;
     let name = tool.descriptor().name;
     let answer = state.forwarder.tool(origin, node, name, arguments, deadline).await;
     state.metrics.forwarded(status(&answer));
@@ -147,10 +144,10 @@ async fn run(
     tool: &dyn Tool,
     permit: &Permit,
     origin: &Origin,
-    arguments: &RawValue,
-    deadline: Deadline,
+    request: ToolRequest<'_>,
 ) -> Result<ToolOutput, ApiError> {
-    let call = ToolCall { permit, origin, arguments, deadline };
+    let ToolRequest { arguments, deadline, events, .. } = request;
+    let call = ToolCall { permit, origin, arguments, deadline, events };
     let call = AssertUnwindSafe(tool.call(call)).catch_unwind();
     match tokio::time::timeout_at(deadline.instant(), call).await {
         Ok(Ok(result)) => result,

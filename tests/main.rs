@@ -55,6 +55,8 @@ mod security;
 mod shipping;
 #[path = "it/start.rs"]
 mod start;
+#[path = "it/streams.rs"]
+mod streams;
 #[path = "it/supervision.rs"]
 mod supervision;
 #[path = "it/tidy.rs"]

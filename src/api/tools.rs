@@ -12,7 +12,7 @@ use super::{Authenticated, JsonBody};
 use crate::error::{ApiError, Code};
 use crate::forward::{ANSWER_HEADER, Envelope};
 use crate::once;
-use crate::tools::ToolOutput;
+use crate::tools::{ToolOutput, ToolRequest};
 use crate::tools_call::tools_call;
 
 /// The tools this caller may use, each with its schemas.
@@ -49,7 +49,8 @@ pub async fn call(
     let deadline = auth.call_deadline();
     let answer = match auth.origin.idempotency_key {
         None => {
-            tools_call(&auth.state, &auth.caller, &auth.origin, &name, arguments, deadline).await?
+            let request = ToolRequest { name: &name, arguments, deadline, events: None };
+            tools_call(&auth.state, &auth.caller, &auth.origin, request).await?
         }
         Some(_) => detached(auth, name.into_inner(), arguments.to_owned(), deadline).await?,
     };
@@ -75,7 +76,8 @@ async fn detached(
     deadline: Deadline,
 ) -> Result<ToolOutput, ApiError> {
     let task = actix_rt::spawn(async move {
-        tools_call(&auth.state, &auth.caller, &auth.origin, &name, &arguments, deadline).await
+        let request = ToolRequest { name: &name, arguments: &arguments, deadline, events: None };
+        tools_call(&auth.state, &auth.caller, &auth.origin, request).await
     });
     task.await.unwrap_or_else(|error| {
         let crashed = "the call crashed; whether it had effects is unknown";

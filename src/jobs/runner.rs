@@ -18,6 +18,7 @@ use crate::error::{ApiError, Code};
 use crate::origin::Origin;
 use crate::record::described;
 use crate::state::AppState;
+use crate::tools::ToolRequest;
 use crate::tools_call::tools_call;
 
 /// When a job comes back that met a node about to end.
@@ -81,7 +82,9 @@ async fn run(state: &AppState, order: Order) -> RunEnd {
         let fault = JobFault::new("internal", "the stored arguments are not JSON");
         return RunEnd::Failed { fault, retry: Retry::Never, callers_fault: false };
     };
-    let answer = tools_call(state, &caller, &origin, &job.spec.tool, &arguments, deadline).await;
+    let name = job.spec.tool.as_str();
+    let request = ToolRequest { name, arguments: &arguments, deadline, events: None };
+    let answer = tools_call(state, &caller, &origin, request).await;
     match answer {
         Ok(output) => {
             let result = String::from(Box::<str>::from(output.structured));

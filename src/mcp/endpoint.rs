@@ -15,6 +15,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::era::{self, Era};
 use super::failure::Failure;
 use super::meta::{self, Meta};
+use super::notify::Listening;
 use super::options::McpOptions;
 use super::params::Params;
 use super::respond::Reply;
@@ -98,6 +99,8 @@ pub(super) struct Exchange<H: Host> {
     pub(super) caller: H::Caller,
     pub(super) origin: Origin,
     pub(super) revision: Revision,
+    /// What the sender wants to hear before the answer.
+    pub(super) listening: Listening,
 }
 
 impl<H: Host> Clone for Exchange<H> {
@@ -107,6 +110,7 @@ impl<H: Host> Clone for Exchange<H> {
             caller: self.caller.clone(),
             origin: self.origin.clone(),
             revision: self.revision,
+            listening: self.listening.clone(),
         }
     }
 }
@@ -127,7 +131,8 @@ async fn serve<H: Host>(
     let answered = match *request.method() {
         Method::POST => {
             let revision = Revision::V2026_07_28;
-            let exchange = Exchange { endpoint, caller, origin, revision };
+            let listening = Listening::default();
+            let exchange = Exchange { endpoint, caller, origin, revision, listening };
             return post(exchange, headers, payload).await;
         }
         Method::GET => {
@@ -178,13 +183,19 @@ async fn handle_request<H: Host>(
     match era::of_message(headers, meta.declares_version(), Some(&request.method)) {
         Ok(Era::Modern) => {
             match check_modern(&exchange, headers, &request.method, &params, &meta) {
-                Ok(()) => methods::modern(exchange, &request, &params).await,
+                Ok(()) => {
+                    exchange.listening = meta.listening();
+                    methods::modern(exchange, &request, &params).await
+                }
                 Err(failure) => Reply::failure(Some(id), &failure),
             }
         }
         Ok(Era::Initialize) => methods::initialize(exchange, id, &params).await,
         Ok(Era::Session(session)) => match enter(&mut exchange, session).await {
-            Ok(()) => methods::legacy(exchange, &request, &params).await,
+            Ok(()) => {
+                exchange.listening.progress_token = meta.listening().progress_token;
+                methods::legacy(exchange, &request, &params).await
+            }
             Err(failure) => Reply::failure(Some(id), &failure),
         },
         Err(failure) => Reply::failure(Some(id), &failure),

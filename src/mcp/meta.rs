@@ -7,11 +7,13 @@ use serde_json::value::RawValue;
 use ultimate_mcp_actors::idempotency::{IdempotencyError, IdempotencyKey};
 
 use super::failure::Failure;
+use super::notify::Listening;
 use super::params::Params;
 use super::revision::Revision;
 use super::wire::{is_object, object, present, text};
 use crate::error::{ApiError, Code};
 use crate::telemetry::TraceParent;
+use crate::tools::events::LogLevel;
 
 /// Required: the revision of this request.
 pub const PROTOCOL_VERSION: &str = "io.modelcontextprotocol/protocolVersion";
@@ -21,9 +23,8 @@ pub const CLIENT_CAPABILITIES: &str = "io.modelcontextprotocol/clientCapabilitie
 /// Optional: what the header `Idempotency-Key` is to REST.
 pub const IDEMPOTENCY_KEY: &str = "io.ultimate-mcp/idempotencyKey";
 
-/// RFC 5424 levels, as MCP names them.
-const LOG_LEVELS: [&str; 8] =
-    ["debug", "info", "notice", "warning", "error", "critical", "alert", "emergency"];
+/// Longest progress token, in bytes of JSON: it is repeated in every progress.
+const PROGRESS_TOKEN_BYTES_MAX: usize = 256;
 
 /// The keys of `_meta` that are read here; still raw, so that each is judged at its own rung.
 #[derive(Default, Deserialize)]
@@ -78,6 +79,17 @@ impl<'a> Meta<'a> {
         key.map(Some).map_err(|error| invalid(format!("{IDEMPOTENCY_KEY}: {error}")))
     }
 
+    /// What the sender wants to hear before the answer, in its own words; what is not well-formed is not
+    /// wanted ([`Meta::check_optional`] refuses it where a revision demands that).
+    pub fn listening(&self) -> Listening {
+        let token = self.progress_token.filter(|token| is_progress_token(token));
+        Listening { progress_token: token.map(ToOwned::to_owned), level: self.level() }
+    }
+
+    fn level(&self) -> Option<LogLevel> {
+        self.log_level.and_then(text).and_then(|name| LogLevel::parse(&name))
+    }
+
     /// Rung 9: the required keys, with their types. Returns the revision the request says it speaks.
     ///
     /// # Errors
@@ -103,10 +115,8 @@ impl<'a> Meta<'a> {
     /// # Errors
     /// HTTP 400 / -32602.
     pub fn check_optional(&self) -> Result<(), Failure> {
-        if let Some(level) = self.log_level
-            && !text(level).is_some_and(|level| LOG_LEVELS.contains(&&*level))
-        {
-            let levels = LOG_LEVELS.join(", ");
+        if self.log_level.is_some() && self.level().is_none() {
+            let levels = LogLevel::ALL.map(LogLevel::as_str).join(", ");
             return Err(invalid(format!(
                 "io.modelcontextprotocol/logLevel must be one of {levels}"
             )));
@@ -114,7 +124,8 @@ impl<'a> Meta<'a> {
         if let Some(token) = self.progress_token
             && !is_progress_token(token)
         {
-            return Err(invalid("progressToken must be a string or an integer".to_owned()));
+            let message = "progressToken must be a string or an integer of at most 256 bytes";
+            return Err(invalid(message.to_owned()));
         }
         Ok(())
     }
@@ -134,7 +145,8 @@ pub fn check_supported(version: &str) -> Result<(), Failure> {
 fn is_progress_token(token: &RawValue) -> bool {
     let text = token.get();
     let digits = text.strip_prefix('-').unwrap_or(text);
-    text.starts_with('"') || digits.bytes().all(|byte| byte.is_ascii_digit())
+    text.len() <= PROGRESS_TOKEN_BYTES_MAX
+        && (text.starts_with('"') || digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn invalid(message: String) -> Failure {

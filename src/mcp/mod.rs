@@ -19,11 +19,14 @@ mod headers;
 mod media;
 mod meta;
 mod methods;
+mod notify;
 mod options;
 mod params;
 mod respond;
 mod revision;
 mod session;
+mod sse;
+mod stream;
 mod tool_list;
 mod wire;
 
@@ -37,7 +40,6 @@ use std::sync::Arc;
 
 use actix_web::http::header::HeaderMap;
 use serde_json::value::RawValue;
-use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::ids::SessionId;
 
 pub use endpoint::{Endpoint, Identity};
@@ -48,7 +50,7 @@ pub use tool_list::{InvalidTool, ToolList};
 
 use crate::error::ApiError;
 use crate::origin::Origin;
-use crate::tools::ToolOutput;
+use crate::tools::{ToolOutput, ToolRequest};
 
 /// What stands behind the protocol: callers, tools, sessions.
 ///
@@ -70,7 +72,7 @@ pub trait Host: Send + Sync + 'static {
     /// The tools this caller may call.
     fn tools(&self, caller: &Self::Caller) -> Arc<ToolList>;
 
-    /// Runs a tool and ends by the deadline. Permission is checked before arguments are looked at.
+    /// Runs a tool and ends by the request's deadline. Permission is checked before arguments are looked at.
     ///
     /// A client of 2026-07-28 that hangs up cancels its call: the future is then *dropped*, at any await
     /// point, and the host must still record an outcome. Calls of legacy sessions run on.
@@ -83,9 +85,7 @@ pub trait Host: Send + Sync + 'static {
         &self,
         caller: &Self::Caller,
         origin: &Origin,
-        name: &str,
-        arguments: &RawValue,
-        deadline: Deadline,
+        request: ToolRequest<'_>,
     ) -> impl Future<Output = Result<ToolOutput, ApiError>>;
 
     /// Opens a legacy session of this caller.

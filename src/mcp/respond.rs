@@ -1,27 +1,31 @@
 //! From an outcome to an HTTP answer: the only place of this layer that builds one.
 //!
-//! An answer whose first event is the response is plain JSON with the status of the outcome, as all
-//! are today; a stream begins only when something is sent before the response. Cancellation needs no
-//! code: a modern call is awaited inside the handler, and the server drops the handler when the client
+//! An answer whose first event is the response is plain JSON with the status of the outcome; a stream
+//! begins only when something is sent before the response (`stream.rs`). Cancellation needs no code: a
+//! modern call is awaited inside the handler or the body, and the server drops both when the client
 //! hangs up.
 
-use actix_web::HttpResponse;
+use std::convert::Infallible;
+
 use actix_web::http::StatusCode;
-use actix_web::http::header::ALLOW;
+use actix_web::http::header::{ALLOW, CACHE_CONTROL, HeaderName};
+use actix_web::{HttpResponse, HttpResponseBuilder};
+use futures_util::StreamExt;
 use serde_json::value::RawValue;
 use ultimate_mcp_actors::ids::SessionId;
 
 use super::failure::Failure;
 use super::headers::SESSION_ID;
-use super::wire;
+use super::stream::{Part, Parts};
+use super::{sse, wire};
 use crate::error::{ApiError, Code};
 use crate::http::Advice;
 
 /// An answer, not yet HTTP.
-#[derive(Debug)]
 pub struct Reply {
     status: u16,
     body: Option<Vec<u8>>,
+    parts: Option<Parts>,
     advice: Advice,
     session: Option<SessionId>,
     allow: Option<&'static str>,
@@ -29,7 +33,8 @@ pub struct Reply {
 
 impl Reply {
     fn new(status: u16, body: Option<Vec<u8>>) -> Self {
-        Self { status, body, advice: Advice::default(), session: None, allow: None }
+        let (advice, session, allow) = (Advice::default(), None, None);
+        Self { status, body, parts: None, advice, session, allow }
     }
 
     /// The answer to a request: 200 with its result, or its failure.
@@ -49,6 +54,11 @@ impl Reply {
     /// 200 with this JSON.
     pub fn json(body: Vec<u8>) -> Self {
         Self::new(200, Some(body))
+    }
+
+    /// 200 with messages, one after the other.
+    pub fn stream(parts: Parts) -> Self {
+        Self { parts: Some(parts), ..Self::new(200, None) }
     }
 
     /// 202: a notification or response was taken.
@@ -73,7 +83,7 @@ impl Reply {
         self
     }
 
-    /// The JSON, for batches.
+    /// The JSON; `None` when there is none, or when it is streamed.
     pub fn into_body(self) -> Option<Vec<u8>> {
         self.body
     }
@@ -91,9 +101,25 @@ impl From<Reply> for HttpResponse {
         if let Some(allow) = reply.allow {
             response.insert_header((ALLOW, allow));
         }
-        match reply.body {
-            Some(body) => response.content_type("application/json").body(body),
-            None => response.finish(),
+        match (reply.body, reply.parts) {
+            (_, Some(parts)) => streamed(response, parts),
+            (Some(body), None) => response.content_type("application/json").body(body),
+            (None, None) => response.finish(),
         }
     }
+}
+
+/// The headers keep proxies from collecting the stream before they pass it on.
+fn streamed(mut response: HttpResponseBuilder, parts: Parts) -> HttpResponse {
+    let frames = parts.map(|part| {
+        Ok::<_, Infallible>(match part {
+            Part::Message(json) => sse::event(None, &json),
+            Part::Beat => sse::BEAT,
+        })
+    });
+    response
+        .content_type("text/event-stream")
+        .insert_header((CACHE_CONTROL, "no-cache"))
+        .insert_header((HeaderName::from_static("x-accel-buffering"), "no"))
+        .streaming(frames)
 }

@@ -11,13 +11,13 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use ultimate_mcp_actors::audit::EventType;
-use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::ids::SessionId;
 
 use super::{Host, NewSession, Revision, ToolList};
 use crate::error::{ApiError, Code, Problem};
 use crate::origin::Origin;
-use crate::tools::{Annotations, Effects, ToolDescriptor, ToolOutput};
+use crate::tools::events::{EventSink, LogLevel};
+use crate::tools::{Annotations, Effects, ToolDescriptor, ToolOutput, ToolRequest};
 
 /// A tool that takes an object and answers one.
 pub fn descriptor(name: &'static str) -> ToolDescriptor {
@@ -99,8 +99,8 @@ impl TestHost {
         let mut secret = descriptor("secret");
         secret.permission = "system:admin";
         let fail = descriptor("fail");
-        let wait = descriptor("wait");
-        let tools = ToolList::new([&add, &routed, &secret, &fail, &wait]).unwrap();
+        let (talk, wait) = (descriptor("talk"), descriptor("wait"));
+        let tools = ToolList::new([&add, &routed, &secret, &fail, &talk, &wait]).unwrap();
         Self {
             viewer_tools: Arc::new(tools.filter(|name| name != "secret")),
             tools: Arc::new(tools),
@@ -131,6 +131,16 @@ fn output(structured: Value, is_error: bool) -> ToolOutput {
         text: None,
         is_error,
         audit: serde_json::Map::new(),
+    }
+}
+
+/// Says something as often as asked: a progress, a message for people and one for developers.
+fn talk(times: u64, events: Option<&EventSink>) {
+    let Some(events) = events else { return };
+    for step in 1..=times {
+        events.progress(step as f64, Some(times as f64), Some(format!("step {step}")));
+        events.log(LogLevel::Info, "talk", format!("line {step}\n"));
+        events.log(LogLevel::Debug, "talk", format!("detail {step}\n"));
     }
 }
 
@@ -168,10 +178,9 @@ impl Host for TestHost {
         &self,
         caller: &String,
         origin: &Origin,
-        name: &str,
-        arguments: &RawValue,
-        _: Deadline,
+        request: ToolRequest<'_>,
     ) -> Result<ToolOutput, ApiError> {
+        let ToolRequest { name, arguments, events, .. } = request;
         *self.last_origin.lock().unwrap() = Some(origin.clone());
         match name {
             "add" => add(arguments),
@@ -187,6 +196,21 @@ impl Host for TestHost {
                 match arguments["how"].as_str().unwrap_or("") {
                     "panic" => panic!("as asked"),
                     how => Err(failure(how)),
+                }
+            }
+            "talk" => {
+                let arguments: Value = serde_json::from_str(arguments.get()).unwrap();
+                talk(arguments["times"].as_u64().unwrap_or(1), events);
+                if arguments["wait"] == true {
+                    let mut watch = Watch(Arc::clone(&self.dropped), false);
+                    self.begun.notify_one();
+                    self.release.notified().await;
+                    watch.1 = true;
+                    self.ended.fetch_add(1, Ordering::SeqCst);
+                }
+                match arguments["fail"].as_str() {
+                    Some(how) => Err(failure(how)),
+                    None => Ok(output(json!({"said": true}), false)),
                 }
             }
             "wait" => {

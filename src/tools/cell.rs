@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::execution::ExecutionHandle;
 use ultimate_mcp_actors::ids::CallerId;
+use ultimate_mcp_sandbox::client::OutputSink;
 use ultimate_mcp_sandbox::spec::{RunReport, RunSpec};
 
 use crate::error::ApiError;
@@ -13,12 +14,14 @@ use crate::error::ApiError;
 /// Runs untrusted code, confined.
 pub trait Cell: Send + Sync + 'static {
     /// Runs `spec` for `owner`. `Err` means that there is no report: the launcher is down, the host
-    /// cannot isolate, the deadline passed. A program that failed is a report.
+    /// cannot isolate, the deadline passed. A program that failed is a report. `output` sees what the
+    /// program writes as it writes it; it must be quick and not wait.
     fn run<'a>(
         &'a self,
         spec: RunSpec,
         owner: &'a CallerId,
         deadline: Deadline,
+        output: Option<OutputSink>,
     ) -> BoxFuture<'a, Result<RunReport, ApiError>>;
 }
 
@@ -28,8 +31,9 @@ impl Cell for ExecutionHandle {
         spec: RunSpec,
         owner: &'a CallerId,
         deadline: Deadline,
+        output: Option<OutputSink>,
     ) -> BoxFuture<'a, Result<RunReport, ApiError>> {
-        Box::pin(async move { Ok(ExecutionHandle::run(self, spec, owner, deadline).await?) })
+        Box::pin(async move { Ok(self.run_watched(spec, owner, deadline, output).await?) })
     }
 }
 
@@ -40,6 +44,7 @@ pub(super) mod fake {
     use std::sync::Mutex;
     use std::time::Duration;
 
+    use ultimate_mcp_sandbox::client::Stream;
     use ultimate_mcp_sandbox::spec::{Isolation, Status};
 
     use super::*;
@@ -72,8 +77,14 @@ pub(super) mod fake {
             spec: RunSpec,
             _owner: &'a CallerId,
             _deadline: Deadline,
+            output: Option<OutputSink>,
         ) -> BoxFuture<'a, Result<RunReport, ApiError>> {
             let answer = (self.answer)(&spec);
+            if let (Some(output), Ok(report)) = (output, &answer) {
+                // In pieces of three bytes, which cut characters as pipes do.
+                report.stdout.chunks(3).for_each(|chunk| output(Stream::Stdout, chunk));
+                report.stderr.chunks(3).for_each(|chunk| output(Stream::Stderr, chunk));
+            }
             self.asked.lock().unwrap().push(spec);
             Box::pin(async move { answer })
         }

@@ -7,6 +7,7 @@ pub mod artifacts;
 mod cell;
 mod descriptor;
 pub mod documents;
+pub mod events;
 pub mod execute;
 mod files;
 pub mod generate;
@@ -16,6 +17,7 @@ pub mod jobs;
 mod limits;
 mod links;
 pub mod lint;
+mod live;
 mod memo;
 mod outcome;
 pub mod prompts;
@@ -38,9 +40,23 @@ use crate::error::ApiError;
 use crate::origin::Origin;
 pub use cell::Cell;
 pub use descriptor::{Annotations, Effects, ToolDescriptor};
+use events::EventSink;
 pub use memo::{Memo, Unkept};
 pub use registry::{Registry, ToolParts};
 pub use typed::{Answer, Typed, TypedTool, decode};
+
+/// One call, as it came in.
+#[derive(Clone, Copy)]
+pub struct ToolRequest<'a> {
+    /// Which tool.
+    pub name: &'a str,
+    /// The raw arguments, a JSON object.
+    pub arguments: &'a RawValue,
+    /// When the caller stops waiting.
+    pub deadline: Deadline,
+    /// Where the tool may write what happens while it runs; `None` when nobody reads it.
+    pub events: Option<&'a EventSink>,
+}
 
 /// What a tool gets to work with.
 pub struct ToolCall<'a> {
@@ -52,6 +68,8 @@ pub struct ToolCall<'a> {
     pub arguments: &'a RawValue,
     /// When the caller stops waiting.
     pub deadline: Deadline,
+    /// Where to write what happens while the tool runs; `None` when nobody reads it.
+    pub events: Option<&'a EventSink>,
 }
 
 /// What a tool answers.

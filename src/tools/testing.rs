@@ -10,6 +10,7 @@ use ultimate_mcp_actors::node::NodeId;
 use ultimate_mcp_actors::sandboxes::{SandboxesHandle, SandboxesOptions};
 use ultimate_mcp_actors::supervision::Supervisor;
 
+use super::events::EventSink;
 use super::{Tool, ToolCall, ToolOutput};
 use crate::admission::{Permit, RunCaps};
 use crate::error::ApiError;
@@ -42,13 +43,22 @@ pub async fn sandboxes(root: &Supervisor) -> SandboxesHandle {
 
 /// Calls a tool with these arguments, as `ada` with [`caps`].
 pub async fn call(tool: &dyn Tool, arguments: Value) -> Result<ToolOutput, ApiError> {
+    call_watched(tool, arguments, None).await
+}
+
+/// The same with somebody who reads what happens meanwhile.
+pub async fn call_watched(
+    tool: &dyn Tool,
+    arguments: Value,
+    events: Option<&EventSink>,
+) -> Result<ToolOutput, ApiError> {
     let permit = Permit::for_tests("ada", tool.descriptor().name, caps());
     let arguments = RawValue::from_string(arguments.to_string()).unwrap();
     let deadline = Deadline::after(Duration::from_secs(60));
     let request = actix_web::test::TestRequest::default().to_http_request();
     let origin = Origin::of(&request, Transport::Rest);
-    let call = ToolCall { permit: &permit, origin: &origin, arguments: &arguments, deadline };
-    tool.call(call).await
+    let (permit, origin, arguments) = (&permit, &origin, &*arguments);
+    tool.call(ToolCall { permit, origin, arguments, deadline, events }).await
 }
 
 /// The structured result of a call that must succeed.

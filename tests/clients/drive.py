@@ -15,7 +15,16 @@ from mcp.shared._httpx_utils import create_mcp_http_client
 
 async def main(url: str, token: str, mode: str) -> None:
     http = create_mcp_http_client(headers={"Authorization": f"Bearer {token}"})
-    async with http, Client(streamable_http_client(url, http_client=http), mode=mode) as client:
+    progress, logs = [], []
+
+    async def on_progress(value, total, message):
+        progress.append([value, message])
+
+    async def on_log(params):
+        logs.append(params.data)
+
+    transport = streamable_http_client(url, http_client=http)
+    async with http, Client(transport, mode=mode, logging_callback=on_log, log_level="info") as client:
         tools, cursor = [], None
         while True:
             page = await client.list_tools(cursor=cursor)
@@ -24,6 +33,8 @@ async def main(url: str, token: str, mode: str) -> None:
             if not cursor:
                 break
         ran = await client.call_tool("execute_code", {"code": "print(6*7)", "language": "python"})
+        code = "import time\nfor i in range(3):\n  print('line', i, flush=True)\n  time.sleep(0.3)\n"
+        await client.call_tool("execute_code", {"code": code}, progress_callback=on_progress)
         wrong = await client.call_tool("execute_code", {"code": "print(1)", "timeout_seconds": 9000})
         lint = await client.call_tool("lint_code", {"code": "import os\ndef f(a):\n  return a\n"})
         await client.call_tool(
@@ -52,6 +63,8 @@ async def main(url: str, token: str, mode: str) -> None:
                     "tools": [t.name for t in tools],
                     "ran": ran.structured_content,
                     "wrong": {"is_error": wrong.is_error, "text": wrong.content[0].text},
+                    "progress": progress,
+                    "logs": logs,
                     "lint": lint.structured_content,
                     "rows": rows.structured_content,
                 }

@@ -78,6 +78,13 @@ fn python(mode: &str, version: &str) {
     let seen = drive(&need("client-python/bin/python"), &[script, &url, &token, mode]);
     assert_eq!(seen["version"], version);
     check_common(&seen);
+    let progress = seen["progress"].as_array().unwrap();
+    let values: Vec<_> = progress.iter().map(|said| said[0].as_f64().unwrap()).collect();
+    assert!(
+        values.len() >= 2 && values.is_sorted_by(|before, after| before < after),
+        "{progress:?}"
+    );
+    assert_eq!(progress.last().unwrap()[1], "line 2");
     let wrong = seen["wrong"]["text"].as_str().unwrap();
     assert!(wrong.contains("timeout_seconds") && wrong.contains("60"), "{wrong}");
     let lint = &seen["lint"];

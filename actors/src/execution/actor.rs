@@ -13,7 +13,7 @@ use actix::{
 };
 use tokio::sync::oneshot;
 use ultimate_mcp_sandbox::LauncherOptions;
-use ultimate_mcp_sandbox::client::RunOptions;
+use ultimate_mcp_sandbox::client::{OutputSink, RunOptions};
 use ultimate_mcp_sandbox::spec::{RunReport, RunSpec};
 
 use super::error::ExecutionError;
@@ -49,6 +49,8 @@ pub(super) struct Run {
     pub(super) spec: RunSpec,
     pub(super) owner: CallerId,
     pub(super) deadline: Deadline,
+    /// Sees output as it arrives, on this actor's thread.
+    pub(super) output: Option<OutputSink>,
     pub(super) caller_left: oneshot::Receiver<()>,
 }
 
@@ -77,9 +79,9 @@ impl Handler<Run> for ExecutionActor {
     fn handle(&mut self, run: Run, _: &mut Context<Self>) -> Self::Result {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
-            let Run { spec, owner, deadline, caller_left } = run;
+            let Run { spec, owner, deadline, output, caller_left } = run;
             let result = tokio::select! {
-                result = shared.carry_out(spec, &owner, deadline) => result,
+                result = shared.carry_out(spec, &owner, deadline, output) => result,
                 _ = caller_left => Err(ExecutionError::NotBegun),
             };
             match &result {
@@ -98,6 +100,7 @@ impl Shared {
         mut spec: RunSpec,
         owner: &CallerId,
         deadline: Deadline,
+        output: Option<OutputSink>,
     ) -> Result<RunReport, ExecutionError> {
         let _place = self.gate.enter(owner, deadline).await?;
         let link = self.links.alive(deadline).await?;
@@ -109,7 +112,7 @@ impl Shared {
         if faults::passes_with_error_later("cell.before_run").await {
             return Err(ExecutionError::NotBegun);
         }
-        let run = link.run(spec, RunOptions::default());
+        let run = link.run(spec, RunOptions { sink: output, ..RunOptions::default() });
         let ended = tokio::time::timeout_at(deadline.instant(), run).await;
         let lost = faults::passes_with_error_later("cell.after_run").await;
         match ended {

@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 use ultimate_mcp_sandbox::Link;
+use ultimate_mcp_sandbox::client::OutputSink;
 use ultimate_mcp_sandbox::probe::CellCapabilities;
 use ultimate_mcp_sandbox::spec::{RunReport, RunSpec};
 
@@ -91,9 +92,25 @@ impl ExecutionHandle {
         owner: &CallerId,
         deadline: Deadline,
     ) -> Result<RunReport, ExecutionError> {
+        self.run_watched(spec, owner, deadline, None).await
+    }
+
+    /// The same with `output` seeing what the program writes as it writes it, up to the run's output
+    /// limit. It is called on the actor's thread, between the reads of all runs: it must be quick, must
+    /// not wait, and keeps what it keeps within bounds of its own.
+    ///
+    /// # Errors
+    /// As [`ExecutionHandle::run`].
+    pub async fn run_watched(
+        &self,
+        spec: RunSpec,
+        owner: &CallerId,
+        deadline: Deadline,
+        output: Option<OutputSink>,
+    ) -> Result<RunReport, ExecutionError> {
         // Dropped together with this future, however it ends: that is how the actor hears of it.
         let (_here, caller_left) = oneshot::channel();
-        let run = Run { spec, owner: owner.clone(), deadline, caller_left };
+        let run = Run { spec, owner: owner.clone(), deadline, output, caller_left };
         let patience = Deadline::after(deadline.remaining() + ASK_GRACE);
         self.child.ask(run, patience).await?
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
+use ultimate_mcp_sandbox::client::Stream;
 use ultimate_mcp_sandbox::spec::{Language, Limits, RunSpec, Status};
 
 use super::actor::Crash;
@@ -91,6 +92,34 @@ async fn a_run_comes_back_with_its_report_and_is_counted() {
     let stats = handle.stats();
     assert_eq!((stats.finished["ok"], stats.finished["error"], stats.failed), (1, 1, 0));
     assert_eq!((stats.running, stats.queued, stats.launcher_starts), (0, 0, 1));
+}
+
+#[actix::test]
+async fn output_is_seen_while_the_run_goes_on_and_all_of_it_is_in_the_report() {
+    let (_root, handle) = start(options()).await;
+    let (seen, mut arrived) = tokio::sync::mpsc::unbounded_channel();
+    let sink: OutputSink = Arc::new(move |stream, bytes: &[u8]| {
+        let _ = seen.send((stream, bytes.to_vec()));
+    });
+    let (owner, spec) = (caller("ada"), bash("echo first; sleep 0.5; echo last; echo bad >&2"));
+    let mut run = Box::pin(handle.run_watched(spec, &owner, soon(), Some(sink)));
+    let early = tokio::select! {
+        biased;
+        ended = &mut run => panic!("over before its output was seen: {ended:?}"),
+        chunk = arrived.recv() => chunk.unwrap(),
+    };
+    assert_eq!(early, (Stream::Stdout, b"first\n".to_vec()));
+    let report = run.await.unwrap();
+    let mut rest = Vec::new();
+    while let Some(chunk) = arrived.recv().await {
+        rest.push(chunk);
+    }
+    let of = |wanted| {
+        let chunks = rest.iter().filter(|(stream, _)| *stream == wanted);
+        chunks.flat_map(|(_, bytes)| bytes.clone()).collect::<Vec<u8>>()
+    };
+    assert_eq!([early.1, of(Stream::Stdout)].concat(), report.stdout);
+    assert_eq!(of(Stream::Stderr), report.stderr);
 }
 
 #[actix::test]

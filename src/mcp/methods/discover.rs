@@ -13,16 +13,19 @@ use crate::mcp::wire;
 /// What the server can do; only what is really there.
 #[derive(Serialize)]
 pub struct Capabilities {
-    tools: Tools,
+    /// Log messages of running calls.
+    logging: Nothing,
+    tools: Nothing,
 }
 
+/// `{}`: the capability without its options.
 #[derive(Serialize)]
-struct Tools {}
+struct Nothing {}
 
 impl Capabilities {
     /// The capabilities, the same in every era.
     pub fn new() -> Self {
-        Self { tools: Tools {} }
+        Self { logging: Nothing {}, tools: Nothing {} }
     }
 }
 

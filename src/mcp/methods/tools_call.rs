@@ -7,6 +7,7 @@ use std::panic::AssertUnwindSafe;
 
 use actix_web::rt;
 use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use ultimate_mcp_actors::deadline::Deadline;
@@ -18,8 +19,10 @@ use crate::mcp::failure::Failure;
 use crate::mcp::params::Params;
 use crate::mcp::respond::Reply;
 use crate::mcp::revision::Revision;
+use crate::mcp::stream;
 use crate::mcp::wire::{self, is_object, text};
-use crate::tools::ToolOutput;
+use crate::tools::events::EventSink;
+use crate::tools::{ToolOutput, ToolRequest};
 
 /// A call with everything it needs: it outlives the request when its session's rules say so.
 pub struct Call<H: Host> {
@@ -69,24 +72,46 @@ impl<H: Host> Call<H> {
         self.exchange.origin.idempotency_key.is_some()
     }
 
-    /// Runs it here: whoever drops the future cancels the call.
-    pub async fn run(self) -> Reply {
-        let Exchange { endpoint, caller, origin, revision } = &self.exchange;
-        let call =
-            endpoint.host.call_tool(caller, origin, &self.name, &self.arguments, self.deadline);
+    /// Runs it here: whoever drops the future, or the streamed answer, cancels the call.
+    pub async fn run(mut self) -> Reply {
+        match std::mem::take(&mut self.exchange.listening).open() {
+            None => self.answer(None).await,
+            Some((sink, notices)) => stream::answer(self.boxed(sink), notices).await,
+        }
+    }
+
+    /// On the heap, and made in a frame of its own: calls that nobody listens to must not carry its room
+    /// on their stacks.
+    fn boxed(self, sink: EventSink) -> LocalBoxFuture<'static, Reply> {
+        Box::pin(async move { self.answer(Some(&sink)).await })
+    }
+
+    /// Runs it in a task of its own, which a broken connection does not end.
+    pub async fn run_detached(mut self, id: &RawValue) -> Reply {
+        let (id, revision) = (id.to_owned(), self.exchange.revision);
+        let (sink, notices) = std::mem::take(&mut self.exchange.listening).open().unzip();
+        let task = rt::spawn(Box::pin(async move { self.answer(sink.as_ref()).await }));
+        let work = async move {
+            task.await
+                .unwrap_or_else(|_| Reply::failure(Some(&id), &Failure::of(revision, crashed())))
+        };
+        match notices {
+            None => work.await,
+            Some(notices) => stream::answer(Box::pin(work), notices).await,
+        }
+    }
+
+    async fn answer(&self, events: Option<&EventSink>) -> Reply {
+        let Exchange { endpoint, caller, origin, revision, .. } = &self.exchange;
+        let (name, arguments, deadline) = (self.name.as_str(), &*self.arguments, self.deadline);
+        let request = ToolRequest { name, arguments, deadline, events };
+        let call = endpoint.host.call_tool(caller, origin, request);
         // A panic is an error to one caller; the connection and its other requests live on.
         let outcome = AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|_| {
             tracing::error!(tool = self.name, "a tool call panicked");
             Err(crashed())
         });
         Reply::to_request(&self.id, self.encode(outcome, *revision))
-    }
-
-    /// Runs it in a task of its own, which a broken connection does not end.
-    pub async fn run_detached(self, id: &RawValue) -> Reply {
-        let revision = self.exchange.revision;
-        let task = rt::spawn(Box::pin(self.run()));
-        task.await.unwrap_or_else(|_| Reply::failure(Some(id), &Failure::of(revision, crashed())))
     }
 
     fn encode(

@@ -78,7 +78,7 @@ async fn a_viewer_sees_only_what_a_viewer_may_call() {
             None => break,
         }
     }
-    assert_eq!(names, ["add", "fail", "routed", "secret", "wait"]);
+    assert_eq!(names, ["add", "fail", "routed", "secret", "talk", "wait"]);
 }
 
 #[actix_web::test]

@@ -6,6 +6,7 @@ mod golden;
 mod ladder;
 mod legacy;
 mod robustness;
+mod streams;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -72,6 +73,13 @@ async fn client() -> Client {
     Client { call: Box::new(call), host }
 }
 
+/// The messages of an event stream.
+fn messages(stream: &str) -> Value {
+    let data = stream.lines().filter_map(|line| line.strip_prefix("data: "));
+    let data = data.filter(|data| !data.is_empty());
+    data.map(|data| serde_json::from_str::<Value>(data).unwrap()).collect()
+}
+
 /// A POST as a good client of any era begins it.
 fn post() -> TestRequest {
     TestRequest::post()
@@ -125,9 +133,11 @@ impl Client {
         };
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let bytes = to_bytes(response.into_body()).await.unwrap();
-        let body = match bytes.is_empty() {
-            true => Value::Null,
-            false => serde_json::from_slice(&bytes).unwrap(),
+        let streamed = headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
+        let body = match (bytes.is_empty(), streamed) {
+            (true, _) => Value::Null,
+            (false, false) => serde_json::from_slice(&bytes).unwrap(),
+            (false, true) => messages(std::str::from_utf8(&bytes).unwrap()),
         };
         Answer { status, body, headers }
     }

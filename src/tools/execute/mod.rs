@@ -22,6 +22,7 @@ use super::hash::sha256_hex;
 use super::jobs::{Queued, enqueue};
 use super::limits::{LimitArgs, resolve};
 use super::links::names_of;
+use super::live::Live;
 use super::{Annotations, Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
 use crate::error::ApiError;
 pub(super) use result::keep;
@@ -160,7 +161,11 @@ impl TypedTool for ExecuteCode {
         let stdin = args.stdin.unwrap_or_default().into_bytes();
         let spec = language.run_spec(execution_id.clone(), &args.code, files, stdin, limits);
         let report = match spec {
-            Ok(spec) => self.cell.run(spec, owner, call.deadline).await?,
+            Ok(spec) => {
+                let live = Live::of(call.events);
+                let run = self.cell.run(spec, owner, call.deadline, Live::sink(&live));
+                Live::watch(&live, run).await?
+            }
             Err(unavailable) => RunReport::unsupported(unavailable.to_string()),
         };
         let output = collect(report, execution_id, code_hash, owner, &self.artifacts).await;

@@ -169,3 +169,23 @@ async fn bad_input_names_the_field_and_what_is_allowed() {
         assert_eq!(refusal(&bench.tool, arguments).await, expected);
     }
 }
+
+#[actix_rt::test]
+async fn output_is_said_as_it_comes_in_whole_characters_and_the_result_has_it_all() {
+    use crate::tools::events::{CallEvent, LogLevel, Wanted, channel};
+    use crate::tools::testing::call_watched;
+    let bench = bench(FakeCell::new(|_| Ok(report(0, "größer\n😀\n")))).await;
+    let wanted = Wanted { progress: true, level: Some(LogLevel::Info) };
+    let (sink, events) = channel(wanted).unwrap();
+    let output = call_watched(&bench.tool, json!({"code": "x"}), Some(&sink)).await.unwrap();
+    let said: Vec<_> = std::iter::from_fn(|| events.take()).collect();
+    let texts = said.iter().filter_map(|event| match event {
+        CallEvent::Log { logger: "stdout", text, .. } => Some(text.as_str()),
+        _ => None,
+    });
+    assert_eq!(texts.collect::<String>(), "größer\n😀\n");
+    assert!(said.iter().any(
+        |event| matches!(event, CallEvent::Progress { message: Some(line), .. } if line == "😀")
+    ));
+    assert!(output.structured.get().contains("größer\\n😀\\n"));
+}

@@ -127,7 +127,7 @@ impl LintCode {
             compile_signal: false,
             limits: LIMITS,
         };
-        self.cell.run(spec, call.permit.caller().id(), call.deadline).await
+        self.cell.run(spec, call.permit.caller().id(), call.deadline, None).await
     }
 
     /// The linter's version, asked for once; a failure is not remembered.

@@ -23,6 +23,7 @@ use super::files::{FILES_MAX, FileArg, decode};
 use super::hash::sha256_hex;
 use super::limits::{LimitArgs, resolve};
 use super::links::names_of;
+use super::live::Live;
 use super::{Annotations, Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
 use crate::error::{ApiError, Code};
 pub use framework::TestFramework;
@@ -135,7 +136,9 @@ impl TypedTool for RunTests {
             compile_signal: false,
             limits,
         };
-        let mut report = self.cell.run(spec, owner, call.deadline).await?;
+        let live = Live::of(call.events);
+        let run = self.cell.run(spec, owner, call.deadline, Live::sink(&live));
+        let mut report = Live::watch(&live, run).await?;
         let position = report.artifacts.iter().position(|file| file.name == REPORT_FILE);
         let written = position.map(|at| report.artifacts.swap_remove(at).content);
         let (counts, tests) = read(written.as_deref().unwrap_or_default());

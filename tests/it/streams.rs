@@ -1,0 +1,117 @@
+//! Streamed answers of the real server, over real sockets.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::app::{Shared, TestApp, eventually, gone};
+
+static APP: Shared = Shared::new();
+
+/// Writes, sleeps a second, writes again: what is held back until the end is seen to be.
+const TWO_LINES: &str = "import time\nprint('first', flush=True)\ntime.sleep(1)\nprint('last')";
+
+/// A connection on which a modern call of `execute_code` has been sent, whose sender listens.
+fn call(app: &TestApp, token: &str, arguments: &Value) -> BufReader<TcpStream> {
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities": {},
+        "io.modelcontextprotocol/logLevel": "info",
+        "progressToken": "p",
+    });
+    let params = json!({ "name": "execute_code", "arguments": arguments, "_meta": meta });
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+    let (address, body) = (app.url.strip_prefix("http://").unwrap(), body.to_string());
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n\
+         MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: execute_code\r\n\
+         Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all((head + &body).as_bytes()).unwrap();
+    BufReader::new(stream)
+}
+
+/// The next message of the stream.
+fn next(reader: &mut BufReader<TcpStream>) -> Value {
+    loop {
+        let mut line = String::new();
+        assert!(reader.read_line(&mut line).unwrap() > 0, "the stream ended");
+        if let Some(data) = line.strip_prefix("data: ") {
+            return serde_json::from_str(data).unwrap();
+        }
+    }
+}
+
+#[actix_web::test]
+async fn output_arrives_while_the_program_runs() {
+    let app = APP.get(TestApp::start);
+    let token = app.token("ada", "developer");
+    let mut stream = call(&app, &token, &json!({ "code": TWO_LINES }));
+    let (mut logged, mut progress, mut first_at) = (String::new(), Vec::new(), None);
+    let result = loop {
+        let message = next(&mut stream);
+        let params = &message["params"];
+        match message["method"].as_str() {
+            Some("notifications/message") => {
+                first_at.get_or_insert_with(Instant::now);
+                assert_eq!(
+                    (&params["level"], &params["logger"]),
+                    (&json!("info"), &json!("stdout"))
+                );
+                logged.push_str(params["data"].as_str().unwrap());
+            }
+            Some("notifications/progress") => progress.push(params["progress"].as_f64().unwrap()),
+            Some(other) => panic!("{other}"),
+            None => break message["result"]["structuredContent"].clone(),
+        }
+    };
+    let ahead = first_at.expect("nothing was said").elapsed();
+    assert!(ahead > Duration::from_millis(700), "{ahead:?} before the end");
+    assert_eq!((logged.as_str(), &result["stdout"]), ("first\nlast\n", &json!("first\nlast\n")));
+    assert!(!progress.is_empty() && progress.is_sorted_by(|a, b| a < b), "{progress:?}");
+}
+
+#[actix_web::test]
+async fn a_modern_client_that_hangs_up_on_a_stream_ends_the_program() {
+    let app = APP.get(TestApp::start);
+    let token = app.token("bea", "developer");
+    let marker = format!("itest-{}", uuid::Uuid::new_v4());
+    let code = format!("echo begun; exec -a {marker} sleep 50");
+    let arguments = json!({ "code": code, "language": "bash", "timeout_seconds": 55 });
+    let mut stream = call(&app, &token, &arguments);
+    next(&mut stream);
+    drop(stream);
+    let admin = app.token("root", "admin");
+    eventually("the outcome is recorded", || async {
+        let path = "/api/v1/audit?user=bea";
+        let events = app.send("GET", path, Some(&admin), &[], None).await;
+        events.body.to_string().contains("the client went away").then_some(())
+    })
+    .await;
+    gone(&marker).await;
+}
+
+#[actix_web::test]
+async fn more_output_than_a_reader_takes_is_bounded_and_the_result_is_whole() {
+    let app = APP.get(TestApp::start);
+    let token = app.token("cyd", "developer");
+    let code = "for i in range(100000): print(i)";
+    let arguments = json!({ "code": code, "limits": { "output_kb": 2048 } });
+    let mut stream = call(&app, &token, &arguments);
+    let mut messages = 0;
+    let result = loop {
+        let message = next(&mut stream);
+        if message.get("method").is_none() {
+            break message["result"]["structuredContent"].clone();
+        }
+        messages += 1;
+    };
+    assert_eq!(result["stdout"].as_str().unwrap().lines().count(), 100_000);
+    assert!((1..2000).contains(&messages), "{messages}");
+}
