@@ -61,6 +61,11 @@ impl Reply {
         Self { parts: Some(parts), ..Self::new(200, None) }
     }
 
+    /// 200 and not a word: the answer of a call that its client cancelled (MCP, Cancellation).
+    pub fn nothing() -> Self {
+        Self::stream(futures_util::stream::empty().boxed_local())
+    }
+
     /// 202: a notification or response was taken.
     pub fn accepted() -> Self {
         Self::new(202, None)
@@ -114,6 +119,7 @@ fn streamed(mut response: HttpResponseBuilder, parts: Parts) -> HttpResponse {
     let frames = parts.map(|part| {
         Ok::<_, Infallible>(match part {
             Part::Message(json) => sse::event(None, &json),
+            Part::Event(id, json) => sse::event(Some(&id.to_string()), &json),
             Part::Beat => sse::BEAT,
         })
     });
