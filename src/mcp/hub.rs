@@ -18,7 +18,7 @@ const WAITING_MAX: usize = 256;
 /// Streams of all callers.
 const STREAMS_MAX: usize = 1024;
 /// Streams of one caller.
-const STREAMS_PER_CALLER_MAX: usize = 32;
+const STREAMS_PER_CALLER_MAX: usize = 64;
 
 /// A list that is not what it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -33,6 +33,8 @@ mod stream;
 mod tool_list;
 mod watch;
 mod wire;
+mod ws;
+mod ws_request;
 
 #[cfg(test)]
 mod test_host;

@@ -88,6 +88,16 @@ impl Reply {
         self
     }
 
+    /// The session that was opened, once.
+    pub fn take_session(&mut self) -> Option<SessionId> {
+        self.session.take()
+    }
+
+    /// The messages when they are streamed, else the JSON if there is any.
+    pub fn into_messages(self) -> Result<Parts, Option<Vec<u8>>> {
+        self.parts.ok_or(self.body)
+    }
+
     /// The JSON; `None` when there is none, or when it is streamed.
     pub fn into_body(self) -> Option<Vec<u8>> {
         self.body

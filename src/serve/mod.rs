@@ -220,7 +220,9 @@ fn listen(config: &Config, role: Role, state: &Arc<AppState>) -> Result<Bound, S
         app.app_data(state.clone());
         match role {
             Role::Server => {
-                app.configure(Endpoint::routes(endpoint.clone())).configure(api::routes);
+                app.configure(Endpoint::routes(endpoint.clone()))
+                    .configure(Endpoint::socket_routes(endpoint.clone()))
+                    .configure(api::routes);
             }
             Role::Worker => {
                 app.configure(api::worker_routes);

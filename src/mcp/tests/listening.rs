@@ -128,7 +128,7 @@ async fn a_caller_who_is_revoked_is_told_nothing_more() {
 async fn one_caller_has_bounded_streams() {
     let client = client().await;
     let mut held = Vec::new();
-    for _ in 0..32 {
+    for _ in 0..64 {
         held.push(Open::of(&client, listen(json!({}))).await);
     }
     assert_eq!(client.send(listen(json!({}))).await.error(), (429, -31429));
