@@ -28,6 +28,10 @@ impl Host for AppState {
         AppState::authenticate(self, headers, origin)
     }
 
+    fn caller_id<'a>(&self, caller: &'a Caller) -> &'a str {
+        caller.id().as_str()
+    }
+
     fn tools(&self, caller: &Caller) -> Arc<ToolList> {
         self.tools_of(caller)
     }

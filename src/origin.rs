@@ -1,6 +1,6 @@
 //! Where a call comes from: what the audit writes down beside the caller.
 //!
-//! Made once per request at the border (HTTP, later WebSocket and stdio), moved with the call. Nothing
+//! Made once per request at the border (HTTP, WebSocket), moved with the call. Nothing
 //! in it is proof of anything; only a [`crate::auth::Caller`] is.
 
 use std::net::IpAddr;
@@ -27,6 +27,8 @@ const USER_AGENT_CHARS_MAX: usize = 256;
 pub enum Transport {
     /// `POST /mcp`.
     McpHttp,
+    /// `/mcp/ws`.
+    McpWs,
     /// `/api/v1/…`.
     Rest,
     /// A worker of the job queue.
@@ -38,6 +40,7 @@ impl Transport {
     pub fn as_str(self) -> &'static str {
         match self {
             Transport::McpHttp => "mcp_http",
+            Transport::McpWs => "mcp_ws",
             Transport::Rest => "rest",
             Transport::Job => "job",
         }

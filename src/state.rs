@@ -26,7 +26,7 @@ use crate::config::Config;
 use crate::error::{ApiError, Code};
 use crate::forward::{self, Forwarder, Received};
 use crate::instruments::Instruments;
-use crate::mcp::{InvalidTool, ToolList};
+use crate::mcp::{Hub, InvalidTool, ToolList};
 use crate::origin::Origin;
 use crate::record::described;
 use crate::reload::Reload;
@@ -58,6 +58,8 @@ pub struct AppState {
     pub reload: Reload,
     /// What happened to breakers.
     pub breakers: BreakerTrail,
+    /// Where changes are told to open streams.
+    pub hub: Arc<Hub>,
     /// Limits that are read once, at start.
     pub ceilings: Ceilings,
     /// Set once, when the process was told to stop: load balancers are to look away.
@@ -172,6 +174,7 @@ impl AppState {
             forwarder,
             reload,
             breakers,
+            hub: Arc::default(),
             ceilings: Ceilings::of(config),
             leaving: AtomicBool::new(false),
             call_max: Duration::from_secs(config.http.request_timeout_seconds),

@@ -65,3 +65,5 @@ mod tidy;
 mod tokens;
 #[path = "it/tools.rs"]
 mod tools;
+#[path = "it/websocket.rs"]
+mod websocket;

@@ -8,7 +8,7 @@ use serde::Deserializer;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::endpoint::{Exchange, enter};
+use super::endpoint::{Exchange, enter, heed};
 use super::era::{self, Era};
 use super::failure::Failure;
 use super::meta::Meta;
@@ -32,7 +32,11 @@ pub async fn handle<H: Host>(
     for message in messages {
         let reply = match Message::parse_element(message) {
             Ok(Message::Request(request)) => answer(exchange.clone(), &request).await,
-            Ok(Message::Notification(_) | Message::Response) => continue,
+            Ok(Message::Notification(note)) => {
+                heed(&exchange, &note.method, &Params::read(note.params));
+                continue;
+            }
+            Ok(Message::Response) => continue,
             Ok(Message::Batch(_)) => {
                 Reply::failure(Some(RawValue::NULL), &refused("a batch holds no batch"))
             }

@@ -14,6 +14,8 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::era::{self, Era};
 use super::failure::Failure;
+use super::hub::Hub;
+use super::live::LiveSessions;
 use super::meta::{self, Meta};
 use super::notify::Listening;
 use super::options::McpOptions;
@@ -21,7 +23,7 @@ use super::params::Params;
 use super::respond::Reply;
 use super::revision::Revision;
 use super::wire::{Message, Notification, Request};
-use super::{Host, batch, header_params, headers, media, methods, session};
+use super::{Host, batch, header_params, headers, media, methods, session, session_stream};
 use crate::http::body::{self, BodyLimits};
 use crate::origin::{Origin, Transport};
 
@@ -47,6 +49,10 @@ pub struct Endpoint<H> {
     pub(super) options: McpOptions,
     pub(super) body_limits: BodyLimits,
     pub(super) identity: Identity,
+    /// Where changes are heard of.
+    pub(super) hub: Arc<Hub>,
+    /// Legacy sessions that are in use here.
+    pub(super) live: Arc<LiveSessions>,
     /// `serverInfo` of 2025-03-26, without a title.
     pub(super) server_info_plain: Box<RawValue>,
     /// `serverInfo` of later revisions.
@@ -65,6 +71,7 @@ impl<H: Host> Endpoint<H> {
         options: McpOptions,
         body_limits: BodyLimits,
         identity: Identity,
+        hub: Arc<Hub>,
     ) -> Result<Self, serde_json::Error> {
         let plain = json!({ "name": identity.name, "version": identity.version });
         let mut full = plain.clone();
@@ -75,6 +82,8 @@ impl<H: Host> Endpoint<H> {
             options,
             body_limits,
             identity,
+            hub,
+            live: Arc::default(),
             server_info_plain: to_raw_value(&plain)?,
             server_info: to_raw_value(&full)?,
             result_meta: to_raw_value(&meta)?,
@@ -135,10 +144,8 @@ async fn serve<H: Host>(
             let exchange = Exchange { endpoint, caller, origin, revision, listening };
             return post(exchange, headers, payload).await;
         }
-        Method::GET => {
-            session::probe(&*endpoint.host, &caller, headers).await.map(Reply::method_not_allowed)
-        }
-        Method::DELETE => session::end(&*endpoint.host, &caller, headers)
+        Method::GET => session_stream::open(endpoint, caller, headers, origin).await,
+        Method::DELETE => session::end(&*endpoint.host, &caller, headers, &endpoint.live)
             .await
             .map(|ended| if ended { Reply::gone() } else { Reply::method_not_allowed("POST") }),
         _ => Ok(Reply::method_not_allowed("POST, GET, DELETE")),
@@ -185,7 +192,7 @@ async fn handle_request<H: Host>(
             match check_modern(&exchange, headers, &request.method, &params, &meta) {
                 Ok(()) => {
                     exchange.listening = meta.listening();
-                    methods::modern(exchange, &request, &params).await
+                    methods::modern(exchange, headers, &request, &params).await
                 }
                 Err(failure) => Reply::failure(Some(id), &failure),
             }
@@ -194,6 +201,8 @@ async fn handle_request<H: Host>(
         Ok(Era::Session(session)) => match enter(&mut exchange, session).await {
             Ok(()) => {
                 exchange.listening.progress_token = meta.listening().progress_token;
+                let session = exchange.origin.session_id.as_ref();
+                exchange.listening.level = session.and_then(|id| exchange.endpoint.live.level(id));
                 methods::legacy(exchange, &request, &params).await
             }
             Err(failure) => Reply::failure(Some(id), &failure),
@@ -236,8 +245,8 @@ pub(super) async fn enter<H: Host>(
     Ok(())
 }
 
-/// 202 for every notification of a modern client (2026-07-28 defines no header rules for them) and of a
-/// session; none changes anything here yet.
+/// 202 for every notification of a modern client (2026-07-28 defines no header rules for them, and none
+/// that means anything over HTTP) and of a session.
 async fn handle_notification<H: Host>(
     mut exchange: Exchange<H>,
     headers: &HeaderMap,
@@ -251,8 +260,20 @@ async fn handle_notification<H: Host>(
         Err(failure) => Err(failure),
     };
     match entered {
-        Ok(()) => Reply::accepted(),
+        Ok(()) => {
+            heed(&exchange, &note.method, &params);
+            Reply::accepted()
+        }
         Err(failure) => Reply::failure(Some(RawValue::NULL), &failure),
+    }
+}
+
+/// Does what a notification of a session asks for: a cancelled call ends.
+pub(super) fn heed<H: Host>(exchange: &Exchange<H>, method: &str, params: &Params<'_>) {
+    if let (Some(session), Some(id), "notifications/cancelled") =
+        (&exchange.origin.session_id, params.request_id, method)
+    {
+        exchange.endpoint.live.cancel(session, id.get());
     }
 }
 

@@ -30,6 +30,18 @@ pub fn check(headers: &HeaderMap) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Checks `Accept` of a GET.
+///
+/// # Errors
+/// 406.
+pub fn check_stream(headers: &HeaderMap) -> Result<(), Failure> {
+    let mut accepted = headers.get_all(ACCEPT).map(|value| value.to_str().unwrap_or(""));
+    match accepted.any(|value| accepts(value).1) {
+        true => Ok(()),
+        false => Err(refuse(Code::NotAcceptable, "Accept must list text/event-stream")),
+    }
+}
+
 fn refuse(code: Code, message: &str) -> Failure {
     Failure::http(ApiError::new(code, message))
 }

@@ -16,6 +16,8 @@ mod era;
 mod failure;
 mod header_params;
 mod headers;
+pub mod hub;
+mod live;
 mod media;
 mod meta;
 mod methods;
@@ -25,10 +27,14 @@ mod params;
 mod respond;
 mod revision;
 mod session;
+mod session_stream;
 mod sse;
 mod stream;
 mod tool_list;
+mod watch;
 mod wire;
+mod ws;
+mod ws_request;
 
 #[cfg(test)]
 mod test_host;
@@ -43,6 +49,8 @@ use serde_json::value::RawValue;
 use ultimate_mcp_actors::ids::SessionId;
 
 pub use endpoint::{Endpoint, Identity};
+pub use hub::{Hub, ListChanged};
+pub use live::LiveSessions;
 pub(crate) use media::is_json;
 pub use options::McpOptions;
 pub use revision::Revision;
@@ -68,6 +76,9 @@ pub trait Host: Send + Sync + 'static {
         headers: &HeaderMap,
         origin: &Origin,
     ) -> impl Future<Output = Result<Self::Caller, ApiError>>;
+
+    /// The caller's name, which no other caller has; for limits per caller.
+    fn caller_id<'a>(&self, caller: &'a Self::Caller) -> &'a str;
 
     /// The tools this caller may call.
     fn tools(&self, caller: &Self::Caller) -> Arc<ToolList>;

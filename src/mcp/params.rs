@@ -33,6 +33,12 @@ pub struct Params<'a> {
     pub capabilities: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "clientInfo", deserialize_with = "present")]
     pub client_info: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub level: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub notifications: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "requestId")]
+    pub request_id: Option<&'a RawValue>,
     #[serde(skip)]
     malformed: bool,
 }

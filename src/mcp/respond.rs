@@ -61,6 +61,11 @@ impl Reply {
         Self { parts: Some(parts), ..Self::new(200, None) }
     }
 
+    /// 200 and not a word: the answer of a call that its client cancelled (MCP, Cancellation).
+    pub fn nothing() -> Self {
+        Self::stream(futures_util::stream::empty().boxed_local())
+    }
+
     /// 202: a notification or response was taken.
     pub fn accepted() -> Self {
         Self::new(202, None)
@@ -81,6 +86,16 @@ impl Reply {
     pub fn with_session(mut self, id: SessionId) -> Self {
         self.session = Some(id);
         self
+    }
+
+    /// The session that was opened, once.
+    pub fn take_session(&mut self) -> Option<SessionId> {
+        self.session.take()
+    }
+
+    /// The messages when they are streamed, else the JSON if there is any.
+    pub fn into_messages(self) -> Result<Parts, Option<Vec<u8>>> {
+        self.parts.ok_or(self.body)
     }
 
     /// The JSON; `None` when there is none, or when it is streamed.
@@ -114,6 +129,7 @@ fn streamed(mut response: HttpResponseBuilder, parts: Parts) -> HttpResponse {
     let frames = parts.map(|part| {
         Ok::<_, Infallible>(match part {
             Part::Message(json) => sse::event(None, &json),
+            Part::Event(id, json) => sse::event(Some(&id.to_string()), &json),
             Part::Beat => sse::BEAT,
         })
     });

@@ -5,6 +5,7 @@ use actix_web::http::header::HeaderMap;
 use ultimate_mcp_actors::ids::SessionId;
 
 use super::failure::Failure;
+use super::live::LiveSessions;
 use super::revision::Revision;
 use super::{Host, era};
 use crate::error::{ApiError, Code};
@@ -25,22 +26,7 @@ pub async fn find<H: Host>(
     }
 }
 
-/// GET: there is no stream to open yet, which every revision allows to say with 405.
-///
-/// # Errors
-/// HTTP 404 for a session that does not exist.
-pub async fn probe<H: Host>(
-    host: &H,
-    caller: &H::Caller,
-    headers: &HeaderMap,
-) -> Result<&'static str, Failure> {
-    match era::of_bodyless(headers)? {
-        Some(id) => find(host, caller, id).await.map(|_| "POST, DELETE"),
-        None => Ok("POST"),
-    }
-}
-
-/// DELETE: ends the session. `false` when the request names none and the method is not allowed.
+/// DELETE: ends the session and forgets what was kept for it here. `false` when the request names none and the method is not allowed.
 ///
 /// # Errors
 /// HTTP 404 for a session that does not exist.
@@ -48,11 +34,15 @@ pub async fn end<H: Host>(
     host: &H,
     caller: &H::Caller,
     headers: &HeaderMap,
+    live: &LiveSessions,
 ) -> Result<bool, Failure> {
     let Some(id) = era::of_bodyless(headers)? else { return Ok(false) };
     let Ok(id) = SessionId::parse(id) else { return Err(unknown()) };
     match host.remove_session(caller, &id).await.map_err(Failure::http)? {
-        true => Ok(true),
+        true => {
+            live.forget(&id);
+            Ok(true)
+        }
         false => Err(unknown()),
     }
 }

@@ -25,6 +25,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub enum Part {
     /// A message: JSON.
     Message(Vec<u8>),
+    /// A message with the id a client can come back with.
+    Event(u64, Vec<u8>),
     /// The stream lives.
     Beat,
 }

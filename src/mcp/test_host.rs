@@ -1,7 +1,7 @@
 //! A host for tests: callers by token name, three small tools, sessions in a map.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -71,6 +71,9 @@ pub struct TestHost {
     sessions: Mutex<HashMap<SessionId, (String, Revision)>>,
     /// Where the last call came from.
     pub last_origin: Mutex<Option<Origin>>,
+    /// Everybody is a viewer now; nobody is let in any more.
+    pub demoted: AtomicBool,
+    pub locked: AtomicBool,
     /// `wait` calls that have begun, that ended, and that were dropped before they ended.
     pub begun: Notify,
     pub release: Notify,
@@ -106,6 +109,8 @@ impl TestHost {
             tools: Arc::new(tools),
             sessions: Mutex::default(),
             last_origin: Mutex::default(),
+            demoted: AtomicBool::new(false),
+            locked: AtomicBool::new(false),
             begun: Notify::new(),
             release: Notify::new(),
             ended: AtomicUsize::new(0),
@@ -162,13 +167,21 @@ impl Host for TestHost {
     async fn authenticate(&self, headers: &HeaderMap, _: &Origin) -> Result<String, ApiError> {
         let token = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         match token.and_then(|token| token.strip_prefix("Bearer ")) {
+            _ if self.locked.load(Ordering::SeqCst) => {
+                Err(ApiError::new(Code::Unauthenticated, "revoked"))
+            }
             Some(name @ ("ada" | "bob" | "viewer")) => Ok(name.to_owned()),
             _ => Err(ApiError::new(Code::Unauthenticated, "send a valid bearer token")),
         }
     }
 
+    fn caller_id<'a>(&self, caller: &'a String) -> &'a str {
+        caller
+    }
+
     fn tools(&self, caller: &String) -> Arc<ToolList> {
         match caller.as_str() {
+            _ if self.demoted.load(Ordering::SeqCst) => Arc::clone(&self.viewer_tools),
             "viewer" => Arc::clone(&self.viewer_tools),
             _ => Arc::clone(&self.tools),
         }

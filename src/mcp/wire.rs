@@ -42,9 +42,11 @@ pub struct Request<'a> {
     pub params: Option<&'a RawValue>,
 }
 
-/// A notification; its method was checked and is not needed, as none changes anything here.
+/// A notification.
 #[derive(Debug)]
 pub struct Notification<'a> {
+    /// The method's name.
+    pub method: Cow<'a, str>,
     /// The parameters, if there are any.
     pub params: Option<&'a RawValue>,
 }
@@ -141,7 +143,7 @@ impl<'a> Message<'a> {
         let params = envelope.params;
         Ok(match id {
             Some(id) => Message::Request(Request { id, method, params }),
-            None => Message::Notification(Notification { params }),
+            None => Message::Notification(Notification { method, params }),
         })
     }
 }

@@ -159,8 +159,9 @@ async fn run(
     }
     let deadline = Deadline::after(Duration::from_secs(config.http.drain_seconds));
     tracing::info!(drain_seconds = config.http.drain_seconds, "draining");
-    // Streams of jobs end now, or they would hold the server up; running jobs have the whole drain.
+    // Streams of jobs and of changes end now, or they would hold the server up; running jobs have the whole drain.
     engine.jobs.close();
+    state.hub.close();
     // Stops accepting, lets open requests finish, within `http.drain_seconds`.
     server.stop(true).await;
     if let Err(error) = serving.await {
@@ -211,6 +212,7 @@ fn listen(config: &Config, role: Role, state: &Arc<AppState>) -> Result<Bound, S
         config.mcp.clone(),
         config.http.body_limits(),
         wiring::identity(),
+        Arc::clone(&state.hub),
     )
     .map_err(|error| ServeError::Tools(error.to_string()))?;
     let (endpoint, state) = (Data::new(endpoint), Data::from(Arc::clone(state)));
@@ -218,7 +220,9 @@ fn listen(config: &Config, role: Role, state: &Arc<AppState>) -> Result<Bound, S
         app.app_data(state.clone());
         match role {
             Role::Server => {
-                app.configure(Endpoint::routes(endpoint.clone())).configure(api::routes);
+                app.configure(Endpoint::routes(endpoint.clone()))
+                    .configure(Endpoint::socket_routes(endpoint.clone()))
+                    .configure(api::routes);
             }
             Role::Worker => {
                 app.configure(api::worker_routes);

@@ -33,6 +33,8 @@ async def main(url: str, token: str, mode: str) -> None:
             if not cursor:
                 break
         ran = await client.call_tool("execute_code", {"code": "print(6*7)", "language": "python"})
+        if mode == "legacy":
+            await client.set_logging_level("info")
         code = "import time\nfor i in range(3):\n  print('line', i, flush=True)\n  time.sleep(0.3)\n"
         await client.call_tool("execute_code", {"code": code}, progress_callback=on_progress)
         wrong = await client.call_tool("execute_code", {"code": "print(1)", "timeout_seconds": 9000})

@@ -85,6 +85,9 @@ fn python(mode: &str, version: &str) {
         "{progress:?}"
     );
     assert_eq!(progress.last().unwrap()[1], "line 2");
+    let logged: String =
+        seen["logs"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert!(logged.contains("line 0\nline 1\nline 2\n"), "{logged:?}");
     let wrong = seen["wrong"]["text"].as_str().unwrap();
     assert!(wrong.contains("timeout_seconds") && wrong.contains("60"), "{wrong}");
     let lint = &seen["lint"];

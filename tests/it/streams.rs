@@ -15,21 +15,29 @@ const TWO_LINES: &str = "import time\nprint('first', flush=True)\ntime.sleep(1)\
 
 /// A connection on which a modern call of `execute_code` has been sent, whose sender listens.
 fn call(app: &TestApp, token: &str, arguments: &Value) -> BufReader<TcpStream> {
-    let meta = json!({
-        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-        "io.modelcontextprotocol/clientCapabilities": {},
-        "io.modelcontextprotocol/logLevel": "info",
-        "progressToken": "p",
-    });
+    let meta = json!({ "io.modelcontextprotocol/logLevel": "info", "progressToken": "p" });
     let params = json!({ "name": "execute_code", "arguments": arguments, "_meta": meta });
-    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params });
+    post(app, token, "tools/call", params, "Mcp-Name: execute_code\r\n")
+}
+
+/// A connection on which a modern request has been sent, with more lines in the head.
+fn post(
+    app: &TestApp,
+    token: &str,
+    method: &str,
+    mut params: Value,
+    lines: &str,
+) -> BufReader<TcpStream> {
+    params["_meta"]["io.modelcontextprotocol/protocolVersion"] = "2026-07-28".into();
+    params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
     let (address, body) = (app.url.strip_prefix("http://").unwrap(), body.to_string());
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let head = format!(
         "POST /mcp HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
          Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n\
-         MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: execute_code\r\n\
+         MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: {method}\r\n{lines}\
          Content-Length: {}\r\n\r\n",
         body.len()
     );
@@ -114,4 +122,21 @@ async fn more_output_than_a_reader_takes_is_bounded_and_the_result_is_whole() {
     };
     assert_eq!(result["stdout"].as_str().unwrap().lines().count(), 100_000);
     assert!((1..2000).contains(&messages), "{messages}");
+}
+
+#[actix_web::test]
+async fn a_role_that_is_taken_away_is_told_and_a_stop_ends_the_subscription_in_time() {
+    let mut app = TestApp::start();
+    let (token, admin) = (app.token("dan", "developer"), app.token("root", "admin"));
+    let filter = json!({ "notifications": { "toolsListChanged": true } });
+    let mut stream = post(&app, &token, "subscriptions/listen", filter, "");
+    assert_eq!(next(&mut stream)["method"], "notifications/subscriptions/acknowledged");
+    let body = json!({ "role": "viewer" });
+    let path = "/api/v1/users/dan/roles";
+    assert_eq!(app.send("POST", path, Some(&admin), &[], Some(&body)).await.status, 200);
+    assert_eq!(next(&mut stream)["method"], "notifications/tools/list_changed");
+    let stopping = Instant::now();
+    assert_eq!(app.stop("-TERM"), Some(0));
+    assert!(stopping.elapsed() < Duration::from_secs(15), "{:?}", stopping.elapsed());
+    assert_eq!(next(&mut stream)["result"]["resultType"], "complete");
 }

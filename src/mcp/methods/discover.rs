@@ -15,7 +15,25 @@ use crate::mcp::wire;
 pub struct Capabilities {
     /// Log messages of running calls.
     logging: Nothing,
-    tools: Nothing,
+    tools: Listed,
+}
+
+/// Of which changes `subscriptions/listen` and the streams of sessions can tell.
+pub struct Listenable {
+    pub tools: bool,
+    pub prompts: bool,
+    pub resources: bool,
+    pub resource_updates: bool,
+}
+
+/// The tools of a caller change with its roles; nothing else that changes is served yet.
+pub const LISTENABLE: Listenable =
+    Listenable { tools: true, prompts: false, resources: false, resource_updates: false };
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Listed {
+    list_changed: bool,
 }
 
 /// `{}`: the capability without its options.
@@ -25,7 +43,7 @@ struct Nothing {}
 impl Capabilities {
     /// The capabilities, the same in every era.
     pub fn new() -> Self {
-        Self { logging: Nothing {}, tools: Nothing {} }
+        Self { logging: Nothing {}, tools: Listed { list_changed: LISTENABLE.tools } }
     }
 }
 

@@ -2,10 +2,13 @@
 
 mod discover;
 mod initialize;
+mod listen;
 mod ping;
+mod set_level;
 mod tools_call;
 mod tools_list;
 
+use actix_web::http::header::HeaderMap;
 use serde_json::value::RawValue;
 
 use super::Host;
@@ -18,6 +21,7 @@ use super::wire::Request;
 /// A request of 2026-07-28 that passed rungs 1 to 13. Dropping the future cancels the call.
 pub async fn modern<H: Host>(
     exchange: Exchange<H>,
+    headers: &HeaderMap,
     request: &Request<'_>,
     params: &Params<'_>,
 ) -> Reply {
@@ -31,6 +35,7 @@ pub async fn modern<H: Host>(
             Ok(call) => return call.run().await,
             Err(failure) => Err(failure),
         },
+        "subscriptions/listen" => return listen::answer(exchange, headers, id, params),
         unknown => Err(Failure::unknown_method(exchange.revision, unknown)),
     };
     Reply::to_request(id, outcome)
@@ -49,6 +54,7 @@ pub async fn legacy<H: Host>(
     }
     let outcome = match &*request.method {
         "ping" => ping::answer(&exchange, id),
+        "logging/setLevel" => set_level::answer(&exchange, id, params),
         "tools/list" => tools_list::answer(&exchange, id, params),
         "tools/call" => match tools_call::Call::read(exchange, id, params) {
             Ok(call) => return call.run_detached(id).await,

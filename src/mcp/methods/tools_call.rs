@@ -86,11 +86,12 @@ impl<H: Host> Call<H> {
         Box::pin(async move { self.answer(Some(&sink)).await })
     }
 
-    /// Runs it in a task of its own, which a broken connection does not end.
+    /// Runs it in a task of its own, which a broken connection does not end; a session's
+    /// `notifications/cancelled` does.
     pub async fn run_detached(mut self, id: &RawValue) -> Reply {
         let (id, revision) = (id.to_owned(), self.exchange.revision);
         let (sink, notices) = std::mem::take(&mut self.exchange.listening).open().unzip();
-        let task = rt::spawn(Box::pin(async move { self.answer(sink.as_ref()).await }));
+        let task = rt::spawn(self.cancellable(sink));
         let work = async move {
             task.await
                 .unwrap_or_else(|_| Reply::failure(Some(&id), &Failure::of(revision, crashed())))
@@ -99,6 +100,20 @@ impl<H: Host> Call<H> {
             None => work.await,
             Some(notices) => stream::answer(Box::pin(work), notices).await,
         }
+    }
+
+    fn cancellable(self, sink: Option<EventSink>) -> LocalBoxFuture<'static, Reply> {
+        let session = self.exchange.origin.session_id.as_ref();
+        let live = &self.exchange.endpoint.live;
+        let in_flight = session.and_then(|session| live.begin(session, self.id.get()));
+        Box::pin(async move {
+            let Some(mut in_flight) = in_flight else { return self.answer(sink.as_ref()).await };
+            tokio::select! {
+                biased;
+                reply = self.answer(sink.as_ref()) => reply,
+                () = in_flight.cancelled() => Reply::nothing(),
+            }
+        })
     }
 
     async fn answer(&self, events: Option<&EventSink>) -> Reply {

@@ -160,7 +160,6 @@ async fn rung_14_methods_that_are_gone_or_not_advertised_are_404() {
         "resources/list",
         "prompts/list",
         "completion/complete",
-        "subscriptions/listen",
         "tasks/list",
         "no/such",
     ] {

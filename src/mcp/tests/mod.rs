@@ -5,6 +5,7 @@ mod calls;
 mod golden;
 mod ladder;
 mod legacy;
+mod listening;
 mod robustness;
 mod streams;
 
@@ -21,7 +22,7 @@ use futures_util::future::LocalBoxFuture;
 use serde_json::{Value, json};
 
 use super::test_host::TestHost;
-use super::{Endpoint, Identity, McpOptions};
+use super::{Endpoint, Hub, Identity, LiveSessions, McpOptions};
 use crate::http::guard::Guard;
 use crate::http::{HttpOptions, app};
 
@@ -29,6 +30,8 @@ use crate::http::{HttpOptions, app};
 struct Client {
     call: Box<dyn Fn(TestRequest) -> LocalBoxFuture<'static, Served>>,
     host: Arc<TestHost>,
+    hub: Arc<Hub>,
+    live: Arc<LiveSessions>,
 }
 
 type Served = Result<ServiceResponse, actix_web::Error>;
@@ -62,7 +65,10 @@ async fn client() -> Client {
         version: "1.0.0".into(),
         instructions: "Add numbers.".into(),
     };
-    let endpoint = Endpoint::new(Arc::clone(&host), mcp, options.body_limits(), identity).unwrap();
+    let (limits, hub) = (options.body_limits(), Arc::new(Hub::default()));
+    let endpoint =
+        Endpoint::new(Arc::clone(&host), mcp, limits, identity, Arc::clone(&hub)).unwrap();
+    let live = Arc::clone(&endpoint.live);
     let guard = Guard::new(&[], &[]).unwrap();
     let service = init_service(app(&options, guard, Endpoint::routes(Data::new(endpoint)))).await;
     let service = Rc::new(service);
@@ -70,7 +76,7 @@ async fn client() -> Client {
         let service = Rc::clone(&service);
         async move { service.call(request.to_request()).await }.boxed_local()
     };
-    Client { call: Box::new(call), host }
+    Client { call: Box::new(call), host, hub, live }
 }
 
 /// The messages of an event stream.

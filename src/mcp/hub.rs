@@ -1,0 +1,208 @@
+//! What changes behind the protocol, told to every stream that asked to hear of it.
+//!
+//! Owns one bounded broadcast and the places of open streams. Parts of the engine call
+//! [`Hub::list_changed`] and [`Hub::resource_updated`], which never wait; streams hold a [`Listener`].
+//! A stream that falls behind hears that it missed something and tells its client that everything may
+//! have changed: too much is said, never too little. Refuses streams beyond the caps.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
+
+use crate::error::{ApiError, Code};
+
+/// Changes that wait for the slowest stream.
+const WAITING_MAX: usize = 256;
+/// Streams of all callers.
+const STREAMS_MAX: usize = 1024;
+/// Streams of one caller.
+const STREAMS_PER_CALLER_MAX: usize = 64;
+
+/// A list that is not what it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListChanged {
+    /// `tools/list`.
+    Tools,
+    /// `prompts/list`.
+    Prompts,
+    /// `resources/list`.
+    Resources,
+}
+
+impl ListChanged {
+    /// Every list.
+    pub const ALL: [Self; 3] = [Self::Tools, Self::Prompts, Self::Resources];
+
+    /// The notification's method.
+    pub fn method(self) -> &'static str {
+        match self {
+            Self::Tools => "notifications/tools/list_changed",
+            Self::Prompts => "notifications/prompts/list_changed",
+            Self::Resources => "notifications/resources/list_changed",
+        }
+    }
+}
+
+/// Something a stream may tell its client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A list.
+    List(ListChanged),
+    /// What this URI names.
+    ResourceUpdated(Arc<str>),
+}
+
+/// What a listener hears.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// One change.
+    Change(Change),
+    /// Changes that came faster than the stream took them; which ones is not known.
+    Missed,
+    /// The server stops: say goodbye.
+    Closing,
+}
+
+/// The hub; one per process.
+pub struct Hub {
+    changes: broadcast::Sender<Change>,
+    closing: watch::Sender<bool>,
+    /// Open streams by caller.
+    open: Arc<Mutex<HashMap<String, usize>>>,
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        let (changes, closing) = (broadcast::channel(WAITING_MAX).0, watch::channel(false).0);
+        Self { changes, closing, open: Arc::default() }
+    }
+}
+
+impl Hub {
+    /// Tells every stream that a list changed.
+    pub fn list_changed(&self, list: ListChanged) {
+        // An error means that nobody listens.
+        let _ = self.changes.send(Change::List(list));
+    }
+
+    /// Tells the streams that watch this URI that what it names changed.
+    pub fn resource_updated(&self, uri: &str) {
+        let _ = self.changes.send(Change::ResourceUpdated(uri.into()));
+    }
+
+    /// Ends every stream, and at once those that come later.
+    pub fn close(&self) {
+        self.closing.send_replace(true);
+    }
+
+    /// A place for one stream of this caller.
+    ///
+    /// # Errors
+    /// `RateLimited` when the caller has as many as one may have, `Overloaded` when all are taken.
+    pub fn listen(&self, caller: &str) -> Result<Listener, ApiError> {
+        let mut open = lock(&self.open);
+        if open.values().sum::<usize>() >= STREAMS_MAX {
+            let message = format!("{STREAMS_MAX} streams are open, the most at once");
+            return Err(ApiError::new(Code::Overloaded, message));
+        }
+        let own = open.get(caller).copied().unwrap_or(0);
+        if own >= STREAMS_PER_CALLER_MAX {
+            let message = format!("you have {own} streams open, the most one caller may have");
+            return Err(ApiError::new(Code::RateLimited, message));
+        }
+        open.insert(caller.to_owned(), own + 1);
+        drop(open);
+        let place = Place { open: Arc::clone(&self.open), caller: caller.to_owned() };
+        let (changes, closing) = (self.changes.subscribe(), self.closing.subscribe());
+        Ok(Listener { changes, closing, _place: place })
+    }
+
+    /// Streams that are open.
+    pub fn streams(&self) -> usize {
+        lock(&self.open).values().sum()
+    }
+}
+
+/// One stream's ear. Its place is free again when it is dropped.
+pub struct Listener {
+    changes: broadcast::Receiver<Change>,
+    closing: watch::Receiver<bool>,
+    _place: Place,
+}
+
+impl Listener {
+    /// The next thing to tell. Safe to drop at any time.
+    pub async fn next(&mut self) -> Heard {
+        tokio::select! {
+            biased;
+            _ = self.closing.wait_for(|closing| *closing) => Heard::Closing,
+            change = self.changes.recv() => match change {
+                Ok(change) => Heard::Change(change),
+                Err(RecvError::Lagged(_)) => Heard::Missed,
+                Err(RecvError::Closed) => Heard::Closing,
+            },
+        }
+    }
+}
+
+struct Place {
+    open: Arc<Mutex<HashMap<String, usize>>>,
+    caller: String,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = lock(&self.open);
+        if let Some(count) = open.get_mut(&self.caller) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.caller);
+            }
+        }
+    }
+}
+
+fn lock(open: &Mutex<HashMap<String, usize>>) -> MutexGuard<'_, HashMap<String, usize>> {
+    open.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_caller_cannot_hold_every_stream_and_places_come_back() {
+        let hub = Hub::default();
+        let held: Vec<_> = (0..STREAMS_PER_CALLER_MAX).map(|_| hub.listen("ada").ok()).collect();
+        assert_eq!(hub.listen("ada").err().map(|error| error.code), Some(Code::RateLimited));
+        assert!(hub.listen("bob").is_ok());
+        drop(held);
+        assert_eq!(hub.streams(), 0);
+        let _all: Vec<_> =
+            (0..STREAMS_MAX).map(|n| hub.listen(&(n / 8).to_string()).ok()).collect();
+        assert_eq!(hub.listen("bob").err().map(|error| error.code), Some(Code::Overloaded));
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_falls_behind_hears_that_it_missed_something() {
+        let hub = Hub::default();
+        let mut listener = hub.listen("ada").unwrap();
+        hub.resource_updated("a:b");
+        assert_eq!(listener.next().await, Heard::Change(Change::ResourceUpdated("a:b".into())));
+        for _ in 0..=WAITING_MAX {
+            hub.list_changed(ListChanged::Tools);
+        }
+        assert_eq!(listener.next().await, Heard::Missed);
+    }
+
+    #[tokio::test]
+    async fn a_hub_that_closes_ends_the_streams_that_are_and_those_that_come() {
+        let hub = Hub::default();
+        let mut before = hub.listen("ada").unwrap();
+        hub.close();
+        assert_eq!(before.next().await, Heard::Closing);
+        assert_eq!(hub.listen("ada").unwrap().next().await, Heard::Closing);
+    }
+}

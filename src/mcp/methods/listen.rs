@@ -1,0 +1,231 @@
+//! `subscriptions/listen` (2026-07-28): a stream of changes, of the kinds that were asked for and exist.
+//!
+//! First the acknowledgement with what was accepted, then notifications, at the server's stop the
+//! response. Nothing survives the stream; the client that hangs up ends it. Refuses more URIs than the
+//! cap, and what is no filter.
+
+use std::collections::HashSet;
+use std::collections::VecDeque;
+
+use actix_web::http::header::HeaderMap;
+use futures_util::StreamExt;
+use futures_util::stream::unfold;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::discover::LISTENABLE;
+use crate::mcp::endpoint::Exchange;
+use crate::mcp::failure::Failure;
+use crate::mcp::hub::{Change, Heard, ListChanged};
+use crate::mcp::params::Params;
+use crate::mcp::respond::Reply;
+use crate::mcp::revision::Revision;
+use crate::mcp::stream::Part;
+use crate::mcp::watch::{Tick, Watch};
+use crate::mcp::wire::{self, object};
+use crate::mcp::{Host, notify};
+
+/// Most resources one stream watches.
+const URIS_MAX: usize = 256;
+/// Longest URI, in bytes.
+const URI_BYTES_MAX: usize = 2048;
+
+/// What a client asks for, or is given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Filter {
+    #[serde(skip_serializing_if = "is_false")]
+    pub tools_list_changed: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    pub prompts_list_changed: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    pub resources_list_changed: bool,
+    #[serde(skip_serializing_if = "HashSet::is_empty")]
+    pub resource_subscriptions: HashSet<String>,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+impl Filter {
+    /// What of it there is here.
+    fn accepted(self) -> Self {
+        let resource_subscriptions = match LISTENABLE.resource_updates {
+            true => self.resource_subscriptions,
+            false => HashSet::new(),
+        };
+        Self {
+            tools_list_changed: self.tools_list_changed && LISTENABLE.tools,
+            prompts_list_changed: self.prompts_list_changed && LISTENABLE.prompts,
+            resources_list_changed: self.resources_list_changed && LISTENABLE.resources,
+            resource_subscriptions,
+        }
+    }
+
+    fn wants(&self, list: ListChanged) -> bool {
+        match list {
+            ListChanged::Tools => self.tools_list_changed,
+            ListChanged::Prompts => self.prompts_list_changed,
+            ListChanged::Resources => self.resources_list_changed,
+        }
+    }
+}
+
+/// Opens the stream.
+pub fn answer<H: Host>(
+    exchange: Exchange<H>,
+    headers: &HeaderMap,
+    id: &RawValue,
+    params: &Params<'_>,
+) -> Reply {
+    let opened = read(params).and_then(|filter| {
+        let Exchange { endpoint, caller, origin, .. } = exchange;
+        let watch = Watch::begin(endpoint, caller, headers, origin).map_err(Failure::http)?;
+        let mut pump =
+            Pump { watch, filter, id: id.to_owned(), ready: VecDeque::new(), over: false };
+        pump.acknowledge();
+        Ok(pump)
+    });
+    match opened {
+        Ok(pump) => {
+            let next = |mut pump: Pump<H>| async move { Some((pump.next_part().await?, pump)) };
+            Reply::stream(unfold(pump, next).boxed_local())
+        }
+        Err(failure) => Reply::failure(Some(id), &failure),
+    }
+}
+
+fn read(params: &Params<'_>) -> Result<Filter, Failure> {
+    let refused = |message: &str| Failure::invalid_params(Revision::V2026_07_28, message);
+    let filter: Option<Filter> = params.notifications.and_then(object);
+    let Some(filter) = filter else {
+        return Err(refused("notifications must be an object of booleans and a list of URIs"));
+    };
+    let uris = &filter.resource_subscriptions;
+    if uris.len() > URIS_MAX || uris.iter().any(|uri| uri.len() > URI_BYTES_MAX) {
+        return Err(refused("resourceSubscriptions may have 256 URIs of 2048 bytes each"));
+    }
+    Ok(filter.accepted())
+}
+
+struct Pump<H: Host> {
+    watch: Watch<H>,
+    filter: Filter,
+    id: Box<RawValue>,
+    ready: VecDeque<Vec<u8>>,
+    /// The response was made: it is the last message.
+    over: bool,
+}
+
+#[derive(Serialize)]
+struct Tagged<'a> {
+    #[serde(rename = "_meta")]
+    meta: Subscription<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notifications: Option<&'a Filter>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uri: Option<&'a str>,
+    #[serde(rename = "resultType", skip_serializing_if = "Option::is_none")]
+    result_type: Option<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Subscription<'a> {
+    #[serde(rename = "io.modelcontextprotocol/subscriptionId")]
+    id: &'a RawValue,
+}
+
+impl<H: Host> Pump<H> {
+    fn tagged(&self) -> Tagged<'_> {
+        let meta = Subscription { id: &self.id };
+        Tagged { meta, notifications: None, uri: None, result_type: None }
+    }
+
+    fn acknowledge(&mut self) {
+        let params = Tagged { notifications: Some(&self.filter), ..self.tagged() };
+        let message = notify::notification("notifications/subscriptions/acknowledged", params);
+        self.ready.extend(message);
+    }
+
+    fn list(&mut self, list: ListChanged) {
+        if self.filter.wants(list) {
+            let message = notify::notification(list.method(), self.tagged());
+            self.ready.extend(message);
+        }
+    }
+
+    fn updated(&mut self, uri: &str) {
+        let params = Tagged { uri: Some(uri), ..self.tagged() };
+        let message = notify::notification("notifications/resources/updated", params);
+        self.ready.extend(message);
+    }
+
+    fn respond(&mut self) {
+        let result = Tagged { result_type: Some("complete"), ..self.tagged() };
+        let response = wire::success(&self.id, result);
+        self.ready.extend(response.ok());
+        self.over = true;
+    }
+
+    /// The next part; `None` at the end.
+    async fn next_part(&mut self) -> Option<Part> {
+        loop {
+            if let Some(message) = self.ready.pop_front() {
+                return Some(Part::Message(message));
+            }
+            if self.over {
+                return None;
+            }
+            match self.watch.next().await {
+                Tick::Ended | Tick::Heard(Heard::Closing) => self.respond(),
+                Tick::ToolsChanged => self.list(ListChanged::Tools),
+                Tick::Heard(Heard::Change(Change::List(list))) => self.list(list),
+                Tick::Heard(Heard::Change(Change::ResourceUpdated(uri))) => {
+                    if self.filter.resource_subscriptions.contains(&*uri) {
+                        self.updated(&uri);
+                    }
+                }
+                Tick::Heard(Heard::Missed) => {
+                    ListChanged::ALL.into_iter().for_each(|list| self.list(list));
+                    let uris = self.filter.resource_subscriptions.clone();
+                    uris.iter().for_each(|uri| self.updated(uri));
+                }
+                Tick::Beat => return Some(Part::Beat),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<Filter, u16> {
+        let raw: &RawValue = serde_json::from_str(json).unwrap();
+        read(&Params::read(Some(raw))).map_err(|failure| failure.status)
+    }
+
+    #[test]
+    fn only_what_exists_is_accepted_and_only_a_filter_is_one() {
+        let asked = r#"{"notifications":{"toolsListChanged":true,"promptsListChanged":true,
+            "taskIds":["t"],"resourceSubscriptions":["a:b"]}}"#;
+        let filter = parse(asked).unwrap();
+        assert!(filter.tools_list_changed);
+        assert_eq!(filter.prompts_list_changed, LISTENABLE.prompts);
+        assert_eq!(filter.resource_subscriptions.is_empty(), !LISTENABLE.resource_updates);
+        assert_eq!(parse(r#"{"notifications":{}}"#), Ok(Filter::default()));
+        let many: Vec<_> = (0..=URIS_MAX).map(|n| format!("a:{n}")).collect();
+        let many = serde_json::json!({"notifications": {"resourceSubscriptions": many}});
+        for bad in [
+            "{}",
+            r#"{"notifications":null}"#,
+            r#"{"notifications":[]}"#,
+            r#"{"notifications":{"toolsListChanged":1}}"#,
+            r#"{"notifications":{"resourceSubscriptions":"a:b"}}"#,
+            &many.to_string(),
+        ] {
+            assert_eq!(parse(bad), Err(200), "{bad}");
+        }
+    }
+}
