@@ -32,6 +32,7 @@ use crate::record::described;
 use crate::reload::Reload;
 use crate::tools::Registry;
 use crate::tools::artifacts::ArtifactStore;
+use crate::tools::prompts::Prompts;
 
 /// Role sets whose tool lists are kept; beyond that they are built anew.
 const ROLE_SETS_MAX: usize = 64;
@@ -48,6 +49,8 @@ pub struct AppState {
     pub admission: Admission,
     /// Files that runs left.
     pub artifacts: ArtifactStore,
+    /// Instructions for models.
+    pub prompts: Arc<Prompts>,
     /// Counters and histograms of tools.
     pub metrics: Instruments,
     /// The way to other nodes.
@@ -77,6 +80,7 @@ pub struct StateParts {
     pub authenticator: Authenticator,
     pub admission: Admission,
     pub artifacts: ArtifactStore,
+    pub prompts: Arc<Prompts>,
     pub metrics: Instruments,
     pub forwarder: Forwarder,
     pub reload: Reload,
@@ -153,6 +157,7 @@ impl AppState {
             authenticator,
             admission,
             artifacts,
+            prompts,
             metrics,
             forwarder,
             reload,
@@ -165,6 +170,7 @@ impl AppState {
             authenticator,
             admission,
             artifacts,
+            prompts,
             metrics,
             forwarder,
             reload,

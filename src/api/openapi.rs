@@ -283,7 +283,8 @@ pub async fn document(auth: Authenticated) -> Result<HttpResponse, ApiError> {
     Ok(HttpResponse::Ok().json(build(&auth.state, &auth.caller)))
 }
 
-fn build(state: &AppState, caller: &crate::auth::Caller) -> Value {
+/// The same as JSON, with the tools this caller may use.
+pub(crate) fn build(state: &AppState, caller: &crate::auth::Caller) -> Value {
     let mut paths = serde_json::Map::new();
     for route in ROUTES {
         let operation = operation(route);

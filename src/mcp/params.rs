@@ -33,6 +33,12 @@ pub struct Params<'a> {
     pub capabilities: Option<&'a RawValue>,
     #[serde(borrow, default, rename = "clientInfo", deserialize_with = "present")]
     pub client_info: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "ref", deserialize_with = "present")]
+    pub reference: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    pub argument: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub context: Option<&'a RawValue>,
     #[serde(skip)]
     malformed: bool,
 }

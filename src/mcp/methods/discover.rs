@@ -13,16 +13,20 @@ use crate::mcp::wire;
 /// What the server can do; only what is really there.
 #[derive(Serialize)]
 pub struct Capabilities {
-    tools: Tools,
+    tools: There,
+    prompts: There,
+    resources: There,
+    completions: There,
 }
 
+/// A capability without settings.
 #[derive(Serialize)]
-struct Tools {}
+struct There {}
 
 impl Capabilities {
     /// The capabilities, the same in every era.
     pub fn new() -> Self {
-        Self { tools: Tools {} }
+        Self { tools: There {}, prompts: There {}, resources: There {}, completions: There {} }
     }
 }
 
