@@ -217,8 +217,10 @@ fn listen(config: &Config, role: Role, state: &Arc<AppState>) -> Result<Bound, S
     )
     .map_err(|error| ServeError::Tools(error.to_string()))?;
     let (endpoint, state) = (Data::new(endpoint), Data::from(Arc::clone(state)));
+    let (servers, public_url) = (&config.auth.authorization_servers, &config.http.public_url);
+    let metadata = Data::new(http::ResourceMetadata::new(servers, public_url));
     let routes = move |app: &mut actix_web::web::ServiceConfig| {
-        app.app_data(state.clone());
+        app.app_data(state.clone()).app_data(metadata.clone());
         match role {
             Role::Server => {
                 app.configure(Endpoint::routes(endpoint.clone())).configure(api::routes);
