@@ -201,6 +201,9 @@ pub struct ApiError {
     pub problems: Vec<Problem>,
     /// Protocol data of the JSON-RPC error (`data`), e.g. `supported` versions; boxed as it is rare.
     pub data: Option<Box<serde_json::Value>>,
+    /// The JSON-RPC code of the one method and revision that has its own; else the code's. Narrow, so that
+    /// errors stay small: the reserved range begins at `i16::MIN`.
+    pub json_rpc: Option<i16>,
     /// Permissions (scopes) the operation needs, for the 403 challenge.
     pub scopes: Vec<String>,
     /// The cause, for the log only.
@@ -227,6 +230,7 @@ impl ApiError {
             retry,
             problems: Vec::new(),
             data: None,
+            json_rpc: None,
             scopes: Vec::new(),
             source: None,
         }
@@ -248,6 +252,12 @@ impl ApiError {
     /// Attaches protocol data.
     pub fn with_data(mut self, data: serde_json::Value) -> Self {
         self.data = Some(Box::new(data));
+        self
+    }
+
+    /// Replaces the JSON-RPC code.
+    pub fn with_json_rpc(mut self, code: i16) -> Self {
+        self.json_rpc = Some(code);
         self
     }
 
@@ -294,7 +304,8 @@ impl ApiError {
                 map.insert("problems".into(), serde_json::json!(self.problems));
             }
         }
-        serde_json::json!({ "code": self.code.json_rpc(), "message": self.public, "data": data })
+        let code = self.json_rpc.map_or_else(|| self.code.json_rpc(), i32::from);
+        serde_json::json!({ "code": code, "message": self.public, "data": data })
     }
 
     /// The body of a REST answer.

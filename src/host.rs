@@ -1,5 +1,6 @@
 //! The engine behind the protocol layer: [`Host`] for [`AppState`]. Adds nothing of its own.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,11 @@ use ultimate_mcp_actors::sessions;
 
 use crate::auth::Caller;
 use crate::error::{ApiError, Code};
-use crate::mcp::{Host, NewSession, Revision, ToolList};
+use crate::mcp::{
+    Asked, Completed, Content, Host, NewSession, PromptEntry, PromptText, ResourceEntry, Revision,
+    TemplateEntry, ToolList,
+};
+use crate::offers::{self, Ask};
 use crate::origin::Origin;
 use crate::state::AppState;
 use crate::tools::{ToolOutput, ToolRequest};
@@ -43,6 +48,65 @@ impl Host for AppState {
         request: ToolRequest<'_>,
     ) -> Result<ToolOutput, ApiError> {
         tools_call(self, caller, origin, request).await
+    }
+
+    async fn prompts(
+        &self,
+        caller: &Caller,
+        origin: &Origin,
+        deadline: Deadline,
+    ) -> Result<Vec<PromptEntry>, ApiError> {
+        Box::pin(offers::prompts(Ask { state: self, caller, origin, deadline })).await
+    }
+
+    async fn prompt(
+        &self,
+        caller: &Caller,
+        origin: &Origin,
+        name: &str,
+        arguments: &BTreeMap<String, String>,
+        deadline: Deadline,
+    ) -> Result<PromptText, ApiError> {
+        Box::pin(offers::prompt(Ask { state: self, caller, origin, deadline }, name, arguments))
+            .await
+    }
+
+    async fn complete(
+        &self,
+        caller: &Caller,
+        origin: &Origin,
+        asked: &Asked,
+        deadline: Deadline,
+    ) -> Result<Completed, ApiError> {
+        Box::pin(offers::complete(Ask { state: self, caller, origin, deadline }, asked)).await
+    }
+
+    async fn resources(
+        &self,
+        caller: &Caller,
+        origin: &Origin,
+        deadline: Deadline,
+    ) -> Result<Vec<ResourceEntry>, ApiError> {
+        Box::pin(offers::resources(Ask { state: self, caller, origin, deadline })).await
+    }
+
+    async fn templates(
+        &self,
+        caller: &Caller,
+        origin: &Origin,
+        deadline: Deadline,
+    ) -> Result<Vec<TemplateEntry>, ApiError> {
+        Box::pin(offers::templates(Ask { state: self, caller, origin, deadline })).await
+    }
+
+    async fn resource(
+        &self,
+        caller: &Caller,
+        origin: &Origin,
+        uri: &str,
+        deadline: Deadline,
+    ) -> Result<Content, ApiError> {
+        Box::pin(offers::read(Ask { state: self, caller, origin, deadline }, uri)).await
     }
 
     async fn create_session(

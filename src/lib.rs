@@ -16,6 +16,7 @@ pub mod http;
 mod instruments;
 mod jobs;
 pub mod mcp;
+mod offers;
 pub mod once;
 pub mod origin;
 mod record;

@@ -32,6 +32,7 @@ use crate::record::described;
 use crate::reload::Reload;
 use crate::tools::Registry;
 use crate::tools::artifacts::ArtifactStore;
+use crate::tools::prompts::Prompts;
 
 type ToolLists = HashMap<Arc<[String]>, Arc<ToolList>>;
 
@@ -50,6 +51,8 @@ pub struct AppState {
     pub admission: Admission,
     /// Files that runs left.
     pub artifacts: ArtifactStore,
+    /// Instructions for models.
+    pub prompts: Arc<Prompts>,
     /// Counters and histograms of tools.
     pub metrics: Instruments,
     /// The way to other nodes.
@@ -81,6 +84,7 @@ pub struct StateParts {
     pub authenticator: Authenticator,
     pub admission: Admission,
     pub artifacts: ArtifactStore,
+    pub prompts: Arc<Prompts>,
     pub metrics: Instruments,
     pub forwarder: Forwarder,
     pub reload: Reload,
@@ -157,6 +161,7 @@ impl AppState {
             authenticator,
             admission,
             artifacts,
+            prompts,
             metrics,
             forwarder,
             reload,
@@ -170,6 +175,7 @@ impl AppState {
             authenticator,
             admission,
             artifacts,
+            prompts,
             metrics,
             forwarder,
             reload,

@@ -39,6 +39,8 @@ mod nodes_down;
 mod nodes_graph;
 #[path = "it/nodes_handles.rs"]
 mod nodes_handles;
+#[path = "it/offers.rs"]
+mod offers;
 #[path = "it/operators.rs"]
 mod operators;
 #[path = "it/redis.rs"]

@@ -172,6 +172,22 @@ impl<P: PolicySource, C: Clock + Clone> Admission<P, C> {
         self.within_rates(caller, OWN, &limits).await
     }
 
+    /// Admits one reading of what is no tool's, such as a resource. Each `action` has a rate of its own; one
+    /// that takes no permission shares the rate of [`Admission::admit_own`].
+    ///
+    /// # Errors
+    /// As [`Admission::admit`].
+    pub async fn admit_reading(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        permission: Option<&str>,
+    ) -> Result<(), ApiError> {
+        let Some(permission) = permission else { return self.admit_own(caller).await };
+        let limits = self.granted(caller, permission, action)?;
+        self.within_rates(caller, action, &limits).await
+    }
+
     /// Whether a role of the caller grants the permission; for lists of what a caller may do, so no
     /// rate is counted.
     ///

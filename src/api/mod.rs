@@ -20,6 +20,7 @@ mod jobs;
 mod load;
 mod nodes;
 pub mod openapi;
+mod resource_metadata;
 mod roles;
 mod schedules;
 mod supervision;
@@ -50,6 +51,14 @@ pub fn routes(config: &mut ServiceConfig) {
         .service(resource("/health", "GET").route(web::get().to(health::health)))
         .service(resource("/ready", "GET").route(web::get().to(health::ready)))
         .service(resource("/metrics", "GET").route(web::get().to(health::metrics)))
+        .service(
+            resource("/.well-known/oauth-protected-resource", "GET")
+                .route(web::get().to(resource_metadata::document)),
+        )
+        .service(
+            resource("/.well-known/oauth-protected-resource/mcp", "GET")
+                .route(web::get().to(resource_metadata::document)),
+        )
         .service(resource("/api/v1/openapi.json", "GET").route(web::get().to(openapi::document)))
         .service(resource("/api/v1/tools", "GET").route(web::get().to(tools::list)))
         .service(resource("/api/v1/tools/{name}", "POST").route(web::post().to(tools::call)))

@@ -92,6 +92,18 @@ const AUDIT_EXPORT: &[(&str, &str)] = &[
 /// Every REST route but the tools, which are one path each in the document.
 pub const ROUTES: &[Route] = &[
     route("GET", "/health", "Liveness: the process answers.", Access::Open),
+    route(
+        "GET",
+        "/.well-known/oauth-protected-resource",
+        "Who issues tokens for this server (RFC 9728); 404 when nobody else does.",
+        Access::Open,
+    ),
+    route(
+        "GET",
+        "/.well-known/oauth-protected-resource/mcp",
+        "The same, by the path of the MCP endpoint.",
+        Access::Open,
+    ),
     route("GET", "/ready", "Readiness; with a token, each dependency.", Access::Open),
     route("GET", "/metrics", "Prometheus text.", Access::Permission("tools:read")),
     route("GET", "/api/v1/openapi.json", "This document.", Access::Authenticated),
@@ -283,7 +295,8 @@ pub async fn document(auth: Authenticated) -> Result<HttpResponse, ApiError> {
     Ok(HttpResponse::Ok().json(build(&auth.state, &auth.caller)))
 }
 
-fn build(state: &AppState, caller: &crate::auth::Caller) -> Value {
+/// The same as JSON, with the tools this caller may use.
+pub(crate) fn build(state: &AppState, caller: &crate::auth::Caller) -> Value {
     let mut paths = serde_json::Map::new();
     for route in ROUTES {
         let operation = operation(route);

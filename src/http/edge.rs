@@ -18,6 +18,7 @@ use actix_web::http::header::{
     WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::middleware::Next;
+use actix_web::web::Data;
 use actix_web::{Error, HttpMessage, HttpRequest, HttpResponse};
 use futures_util::FutureExt;
 use ultimate_mcp_actors::network::Network;
@@ -26,6 +27,7 @@ use super::guard::Guard;
 use super::metrics::{Instruments, method_label};
 use super::reply::{error_response, error_response_with_status};
 use super::request_id::{REQUEST_ID_HEADER, RequestId};
+use super::resource_metadata::ResourceMetadata;
 use crate::error::{ApiError, Code};
 use crate::telemetry::TraceParent;
 
@@ -172,7 +174,22 @@ fn finish(
         let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
         headers.insert(WWW_AUTHENTICATE, challenge);
     }
+    point_to_metadata(&mut response);
     response
+}
+
+/// Where an authorization server is configured, a bearer challenge says where clients learn of it.
+fn point_to_metadata(response: &mut ServiceResponse<BoxBody>) {
+    let Some(given) = response.headers().get(WWW_AUTHENTICATE) else { return };
+    let metadata = response.request().app_data::<Data<ResourceMetadata>>();
+    let challenge = given
+        .to_str()
+        .ok()
+        .and_then(|given| metadata?.challenge(given, response.request()))
+        .and_then(|challenge| HeaderValue::from_str(&challenge).ok());
+    if let Some(challenge) = challenge {
+        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+    }
 }
 
 /// The framework's own refusals (unknown path, extractor failures) carry text or nothing.

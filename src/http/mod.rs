@@ -10,6 +10,7 @@ pub mod metrics;
 mod options;
 mod reply;
 mod request_id;
+mod resource_metadata;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -19,4 +20,5 @@ pub use edge::RequestContext;
 pub use options::HttpOptions;
 pub use reply::{Advice, error_response, error_response_with_status, method_not_allowed};
 pub use request_id::RequestId;
+pub use resource_metadata::ResourceMetadata;
 pub use server::{Bound, app, bind};

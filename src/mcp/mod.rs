@@ -10,6 +10,7 @@
 //! forwards a request that has not passed every rung.
 
 mod batch;
+mod catalog;
 mod cursor;
 mod endpoint;
 mod era;
@@ -41,13 +42,19 @@ mod test_host;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
 use actix_web::http::header::HeaderMap;
 use serde_json::value::RawValue;
+use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::ids::SessionId;
 
+pub use catalog::{
+    Asked, Body, Completed, Content, PromptArgument, PromptEntry, PromptText, Reference,
+    ResourceEntry, TemplateEntry,
+};
 pub use endpoint::{Endpoint, Identity};
 pub use hub::{Hub, ListChanged};
 pub use live::LiveSessions;
@@ -60,7 +67,7 @@ use crate::error::ApiError;
 use crate::origin::Origin;
 use crate::tools::{ToolOutput, ToolRequest};
 
-/// What stands behind the protocol: callers, tools, sessions.
+/// What stands behind the protocol: callers, tools, prompts, resources, sessions.
 ///
 /// Futures run on the connection's thread and need not be `Send`.
 pub trait Host: Send + Sync + 'static {
@@ -98,6 +105,81 @@ pub trait Host: Send + Sync + 'static {
         origin: &Origin,
         request: ToolRequest<'_>,
     ) -> impl Future<Output = Result<ToolOutput, ApiError>>;
+
+    /// The prompts this caller may get, by name.
+    ///
+    /// Like each of the five methods below, it checks permission and rate, is recorded, and ends by the
+    /// deadline.
+    ///
+    /// # Errors
+    /// `Forbidden`, a rate, a part of the host that is down.
+    fn prompts(
+        &self,
+        caller: &Self::Caller,
+        origin: &Origin,
+        deadline: Deadline,
+    ) -> impl Future<Output = Result<Vec<PromptEntry>, ApiError>>;
+
+    /// A prompt with its arguments filled in.
+    ///
+    /// # Errors
+    /// As [`Host::prompts`]; `InvalidArguments` for an unknown name and for missing, unknown or too large
+    /// arguments.
+    fn prompt(
+        &self,
+        caller: &Self::Caller,
+        origin: &Origin,
+        name: &str,
+        arguments: &BTreeMap<String, String>,
+        deadline: Deadline,
+    ) -> impl Future<Output = Result<PromptText, ApiError>>;
+
+    /// Values for an argument of a prompt or a variable of a template: only what this caller could learn
+    /// otherwise.
+    ///
+    /// # Errors
+    /// As [`Host::prompts`]; `InvalidArguments` for a prompt or template that is not there.
+    fn complete(
+        &self,
+        caller: &Self::Caller,
+        origin: &Origin,
+        asked: &Asked,
+        deadline: Deadline,
+    ) -> impl Future<Output = Result<Completed, ApiError>>;
+
+    /// The resources this caller may read, by URI.
+    ///
+    /// # Errors
+    /// As [`Host::prompts`].
+    fn resources(
+        &self,
+        caller: &Self::Caller,
+        origin: &Origin,
+        deadline: Deadline,
+    ) -> impl Future<Output = Result<Vec<ResourceEntry>, ApiError>>;
+
+    /// The templates this caller may read by, sorted.
+    ///
+    /// # Errors
+    /// As [`Host::prompts`].
+    fn templates(
+        &self,
+        caller: &Self::Caller,
+        origin: &Origin,
+        deadline: Deadline,
+    ) -> impl Future<Output = Result<Vec<TemplateEntry>, ApiError>>;
+
+    /// The content of one resource.
+    ///
+    /// # Errors
+    /// As [`Host::prompts`]; `NotFound`, the same for what is not there and what is somebody else's.
+    fn resource(
+        &self,
+        caller: &Self::Caller,
+        origin: &Origin,
+        uri: &str,
+        deadline: Deadline,
+    ) -> impl Future<Output = Result<Content, ApiError>>;
 
     /// Opens a legacy session of this caller.
     ///

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 pub struct McpOptions {
     /// Longest time a client waits for a call, in seconds; the hard maximum of every deadline.
     pub call_seconds_max: u64,
-    /// Tools per page of `tools/list`.
+    /// Entries per page of a list.
     pub page_entries_max: usize,
     /// Most messages in one batch (2025-03-26 only).
     pub batch_messages_max: usize,
-    /// How long clients may keep `tools/list`, in milliseconds.
+    /// How long clients may keep lists and fixed resources, in milliseconds.
     pub tools_ttl_ms: u64,
     /// How long clients may keep `server/discover`, in milliseconds.
     pub discover_ttl_ms: u64,

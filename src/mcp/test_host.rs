@@ -1,6 +1,6 @@
 //! A host for tests: callers by token name, three small tools, sessions in a map.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,9 +11,13 @@ use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use ultimate_mcp_actors::audit::EventType;
+use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::ids::SessionId;
 
-use super::{Host, NewSession, Revision, ToolList};
+use super::{
+    Asked, Body, Completed, Content, Host, NewSession, PromptArgument, PromptEntry, PromptText,
+    Reference, ResourceEntry, Revision, TemplateEntry, ToolList,
+};
 use crate::error::{ApiError, Code, Problem};
 use crate::origin::Origin;
 use crate::tools::events::{EventSink, LogLevel};
@@ -117,6 +121,45 @@ impl TestHost {
             dropped: Arc::default(),
         }
     }
+}
+
+/// The one template.
+const TEMPLATE: TemplateEntry = TemplateEntry {
+    uri_template: "test://things/{id}",
+    name: "thing",
+    title: "A thing",
+    description: "By its id.",
+    mime_type: None,
+};
+
+fn prompt(name: &str) -> PromptEntry {
+    PromptEntry {
+        name: name.to_owned(),
+        title: "A prompt".to_owned(),
+        description: "Says something.".to_owned(),
+        version: 2,
+        arguments: vec![PromptArgument {
+            name: "who".to_owned(),
+            description: "whom".to_owned(),
+            required: true,
+        }],
+    }
+}
+
+fn resource(uri: &str) -> ResourceEntry {
+    ResourceEntry {
+        uri: uri.to_owned(),
+        name: "thing".to_owned(),
+        title: "A thing".to_owned(),
+        description: "Something to read.".to_owned(),
+        mime_type: "text/plain".into(),
+        size: Some(5),
+    }
+}
+
+fn forbidden(scope: &str) -> ApiError {
+    let error = ApiError::new(Code::Forbidden, format!("needs {scope}"));
+    ApiError { scopes: vec![scope.to_owned()], ..error }
 }
 
 /// Counts a call that goes away before it ends.
@@ -236,6 +279,86 @@ impl Host for TestHost {
             }
             _ => Err(ApiError::new(Code::UnknownTool, format!("no tool {name:?}"))),
         }
+    }
+
+    async fn prompts(
+        &self,
+        _: &String,
+        _: &Origin,
+        _: Deadline,
+    ) -> Result<Vec<PromptEntry>, ApiError> {
+        Ok(["draft", "greet", "plan", "sum"].map(prompt).into())
+    }
+
+    async fn prompt(
+        &self,
+        caller: &String,
+        _: &Origin,
+        name: &str,
+        arguments: &BTreeMap<String, String>,
+        _: Deadline,
+    ) -> Result<PromptText, ApiError> {
+        match (name, arguments.get("who")) {
+            ("greet", _) if caller == "viewer" => Err(forbidden("tools:read")),
+            ("greet", Some(who)) => {
+                Ok(PromptText { description: "Greets.".into(), text: format!("Hello {who}") })
+            }
+            _ => Err(ApiError::new(Code::InvalidArguments, "greet needs who")),
+        }
+    }
+
+    async fn complete(
+        &self,
+        _: &String,
+        _: &Origin,
+        asked: &Asked,
+        _: Deadline,
+    ) -> Result<Completed, ApiError> {
+        match &asked.reference {
+            Reference::Prompt(name) if name == "greet" && asked.name == "who" => {
+                let values = (0..150).map(|n| format!("{}{n}", asked.value)).collect();
+                Ok(Completed { values })
+            }
+            Reference::Template(uri) if uri == TEMPLATE.uri_template => {
+                Ok(Completed { values: asked.context.keys().cloned().collect() })
+            }
+            _ => Err(ApiError::new(Code::InvalidArguments, "nothing to complete")),
+        }
+    }
+
+    async fn resources(
+        &self,
+        _: &String,
+        _: &Origin,
+        _: Deadline,
+    ) -> Result<Vec<ResourceEntry>, ApiError> {
+        Ok(["test://a", "test://b", "test://c", "test://d"].map(resource).into())
+    }
+
+    async fn templates(
+        &self,
+        _: &String,
+        _: &Origin,
+        _: Deadline,
+    ) -> Result<Vec<TemplateEntry>, ApiError> {
+        Ok(vec![TEMPLATE])
+    }
+
+    async fn resource(
+        &self,
+        caller: &String,
+        _: &Origin,
+        uri: &str,
+        _: Deadline,
+    ) -> Result<Content, ApiError> {
+        let (mime_type, body, is_fixed) = match uri {
+            "test://a" => ("text/plain", Body::Text("words".into()), true),
+            "test://b" => ("application/octet-stream", Body::Blob(vec![0, 255]), false),
+            "test://c" if caller == "viewer" => return Err(forbidden("graph:query")),
+            "test://panic" => panic!("as asked"),
+            _ => return Err(ApiError::new(Code::NotFound, "no such resource")),
+        };
+        Ok(Content { mime_type: mime_type.into(), body, is_fixed })
     }
 
     async fn create_session(

@@ -10,7 +10,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
 
-use super::cursor;
+use super::cursor::{self, List};
 use super::header_params::{self, HeaderParam};
 use super::revision::Revision;
 use crate::tools::ToolDescriptor;
@@ -94,7 +94,11 @@ impl ToolList {
         let start = after.map_or(0, |after| self.entries.partition_point(|e| e.name <= after));
         let end = (start + entries_max).min(self.entries.len());
         let last = (end < self.entries.len()).then(|| self.entries[end - 1].name);
-        Page { entries: &self.entries[start..end], revision, next: last.map(cursor::after) }
+        Page {
+            entries: &self.entries[start..end],
+            revision,
+            next: last.map(|name| cursor::after(List::Tools, name)),
+        }
     }
 
     fn entry(&self, name: &str) -> Option<&Entry> {
@@ -201,7 +205,7 @@ mod tests {
             let page = tools.page(after.as_deref(), Revision::V2026_07_28, 2);
             seen.extend(names(&page));
             match page.next {
-                Some(next) => after = cursor::parse(&next),
+                Some(next) => after = cursor::parse(List::Tools, &next),
                 None => break,
             }
         }

@@ -152,8 +152,11 @@ async fn run(
     let serving = actix_rt::spawn(bound.server);
 
     let watching = actix_rt::spawn(crate::reload::watch(state.reload.clone()));
+    let prompts = crate::tools::prompts::watch(state.prompts.clone(), engine.audit.clone());
+    let watching_prompts = actix_rt::spawn(prompts);
     let ended = wait(exit).await?;
     watching.abort();
+    watching_prompts.abort();
     if ended.is_none() {
         leave(&state, Duration::from_secs(config.http.lame_duck_seconds)).await?;
     }
@@ -216,8 +219,10 @@ fn listen(config: &Config, role: Role, state: &Arc<AppState>) -> Result<Bound, S
     )
     .map_err(|error| ServeError::Tools(error.to_string()))?;
     let (endpoint, state) = (Data::new(endpoint), Data::from(Arc::clone(state)));
+    let (servers, public_url) = (&config.auth.authorization_servers, &config.http.public_url);
+    let metadata = Data::new(http::ResourceMetadata::new(servers, public_url));
     let routes = move |app: &mut actix_web::web::ServiceConfig| {
-        app.app_data(state.clone());
+        app.app_data(state.clone()).app_data(metadata.clone());
         match role {
             Role::Server => {
                 app.configure(Endpoint::routes(endpoint.clone()))

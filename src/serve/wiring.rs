@@ -21,6 +21,7 @@ use crate::reload::Reload;
 use crate::state::{AppState, StateParts};
 use crate::telemetry;
 use crate::tools::artifacts::ArtifactStore;
+use crate::tools::prompts::Prompts;
 use crate::tools::{Registry, ToolParts};
 
 /// Instructions that `server/discover` and `initialize` give to models.
@@ -121,6 +122,9 @@ pub(super) fn state(
     let artifacts =
         ArtifactStore::open_in(&files.dir, files.node.clone(), config.tools.artifacts.clone())
             .map_err(|error| ServeError::Tools(error.to_string()))?;
+    let prompts = Prompts::load(config.tools.prompts_dir.as_deref())
+        .map_err(|error| ServeError::Tools(format!("prompt {error}")))?;
+    let prompts = Arc::new(prompts);
     let parts = ToolParts {
         execution: engine.execution.clone(),
         sandboxes: engine.sandboxes.clone(),
@@ -128,6 +132,7 @@ pub(super) fn state(
         cache: engine.cache.clone(),
         jobs: engine.jobs.clone(),
         artifacts: artifacts.clone(),
+        prompts: Arc::clone(&prompts),
         options: config.tools.clone(),
     };
     let registry = Registry::standard(parts).map_err(ServeError::Tools)?;
@@ -144,6 +149,7 @@ pub(super) fn state(
         authenticator,
         admission,
         artifacts,
+        prompts,
         metrics: instruments,
         forwarder,
         reload,

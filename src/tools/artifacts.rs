@@ -276,16 +276,30 @@ impl ArtifactStore {
         caller: &CallerId,
         id: Uuid,
     ) -> Result<(ArtifactRecord, Vec<u8>), ArtifactError> {
-        let record = self.lock().records.get(&id).cloned().ok_or(ArtifactError::NotFound)?;
-        if &record.owner != caller || record.expires_ms <= now_ms() {
-            return Err(ArtifactError::NotFound);
-        }
+        let record = self.record(caller, id)?;
         match fs::read(self.blob_path(&record.sha256)) {
             Ok(content) => Ok((record, content)),
             // Evicted since the lock was given back.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ArtifactError::NotFound),
             Err(error) => Err(failed("read a blob")(error)),
         }
+    }
+
+    /// What is known of an artifact of this caller. Does not touch the disk.
+    pub fn record(&self, caller: &CallerId, id: Uuid) -> Result<ArtifactRecord, ArtifactError> {
+        let record = self.lock().records.get(&id).cloned().ok_or(ArtifactError::NotFound)?;
+        match &record.owner == caller && record.expires_ms > now_ms() {
+            true => Ok(record),
+            false => Err(ArtifactError::NotFound),
+        }
+    }
+
+    /// The artifacts of this caller that have not expired, oldest first. Does not touch the disk.
+    pub fn list_of(&self, owner: &CallerId) -> Vec<ArtifactRecord> {
+        let (index, now) = (self.lock(), now_ms());
+        let owned = index.by_owner.get(owner).into_iter().flat_map(|owned| owned.keys());
+        let records = owned.filter_map(|(_, id)| index.records.get(id));
+        records.filter(|record| record.expires_ms > now).cloned().collect()
     }
 
     /// Drops every artifact of this caller; returns how many there were.

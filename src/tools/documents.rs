@@ -1,6 +1,6 @@
 //! Documents with a TOML head: named templates and prompts, built in or from an operator's folder.
 //!
-//! Read once at start by [`super::generate`] and [`super::prompts`]. Refuses, naming the file, whatever
+//! Read at start by [`super::generate`] and [`super::prompts`], and again when a prompt changed. Refuses, naming the file, whatever
 //! would only fail later: unknown keys, a name that differs from the file's, variables nobody declares,
 //! bodies that do not compile.
 //!
@@ -15,6 +15,7 @@
 //! name = "code"
 //! description = "…"
 //! required = true
+//! values = ["…"]                  # optional: what clients propose
 //! +++
 //! The body, a Jinja template (minijinja).
 //! ```
@@ -32,6 +33,10 @@ use serde::Deserialize;
 const DOCUMENT_BYTES_MAX: u64 = 128 * 1024;
 /// Most documents in an operator's folder.
 const DOCUMENTS_MAX: usize = 500;
+/// Most proposed values of an argument: what a completion may hold (MCP, Completion).
+const VALUES_MAX: usize = 100;
+/// Longest proposed value, in bytes.
+const VALUE_BYTES_MAX: usize = 200;
 /// The line that opens and closes the head (as in Hugo's TOML front matter).
 const FENCE: &str = "+++";
 
@@ -78,6 +83,9 @@ pub struct Argument {
     /// Whether it must be given; in the body, one that is not is `none`.
     #[serde(default)]
     pub required: bool,
+    /// Values that make sense, for completion; others are taken too.
+    #[serde(default)]
+    pub values: Vec<String>,
 }
 
 /// A document that cannot be used.
@@ -222,6 +230,12 @@ fn check_head(head: &Head, stem: &str) -> Result<(), String> {
         if argument.description.is_empty() {
             return Err(format!("argument {name:?} needs a description"));
         }
+        let long = |value: &String| value.is_empty() || value.len() > VALUE_BYTES_MAX;
+        if argument.values.len() > VALUES_MAX || argument.values.iter().any(long) {
+            return Err(format!(
+                "argument {name:?}: at most {VALUES_MAX} values of 1 to {VALUE_BYTES_MAX} bytes"
+            ));
+        }
     }
     Ok(())
 }
@@ -275,6 +289,12 @@ mod tests {
             ("bad slug", "A.md", GOOD.replace("slug = \"a\"", "slug = \"A\""), "slug must match"),
             ("version 0", "a.md", GOOD.replace("version = 1", "version = 0"), "counts from 1"),
             ("empty title", "a.md", GOOD.replace("\"A\"", "\"\""), "title must have"),
+            (
+                "empty value",
+                "a.md",
+                GOOD.replace("required = true", "values = [\"\"]"),
+                "at most 100 values",
+            ),
             ("empty body", "a.md", GOOD.replace("Hello {{ who }}", " "), "the body is empty"),
             ("bad syntax", "a.md", GOOD.replace("{{ who }}", "{{ who"), "line 1 of the body"),
             ("undeclared", "a.md", GOOD.replace("{{ who }}", "{{ what }}"), "uses what"),

@@ -75,6 +75,7 @@ pub(super) fn shared(error: &ApiError) -> ApiError {
         retry: error.retry,
         problems: error.problems.clone(),
         data: error.data.clone(),
+        json_rpc: error.json_rpc,
         scopes: error.scopes.clone(),
         source: None,
     }

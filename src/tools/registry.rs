@@ -40,6 +40,8 @@ pub struct ToolParts {
     pub jobs: JobsHandle,
     /// Files that runs leave.
     pub artifacts: ArtifactStore,
+    /// Prompts.
+    pub prompts: Arc<Prompts>,
     /// `[tools]`.
     pub options: ToolsOptions,
 }
@@ -55,7 +57,7 @@ struct Parts {
     results: GraphCache,
     artifacts: ArtifactStore,
     templates: Library,
-    prompts: Prompts,
+    prompts: Arc<Prompts>,
 }
 
 /// The tools, sorted by name.
@@ -84,11 +86,11 @@ impl Registry {
     /// The tools of the product.
     ///
     /// # Errors
-    /// A template or prompt that is wrong, with its file.
+    /// A template that is wrong, with its file.
     pub fn standard(parts: ToolParts) -> Result<Self, String> {
-        let ToolParts { execution, sandboxes, graph, cache, jobs, artifacts, options } = parts;
+        let ToolParts { execution, sandboxes, graph, cache, jobs, artifacts, prompts, options } =
+            parts;
         let templates = load_templates(options.templates_dir.as_deref());
-        let prompts = Prompts::load(options.prompts_dir.as_deref());
         Self::of(Parts {
             cell: Arc::new(execution),
             sandboxes,
@@ -99,7 +101,7 @@ impl Registry {
             results: GraphCache::new(cache),
             artifacts,
             templates: templates.map_err(|error| format!("template {error}"))?,
-            prompts: prompts.map_err(|error| format!("prompt {error}"))?,
+            prompts,
         })
     }
 
@@ -116,7 +118,6 @@ impl Registry {
             templates,
             prompts,
         } = parts;
-        let prompts = Arc::new(prompts);
         let mut tools = vec![
             boxed(ExecuteCode::new(cell.clone(), artifacts.clone(), jobs.clone())),
             boxed(RunTests::new(cell.clone(), artifacts.clone())),

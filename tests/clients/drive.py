@@ -58,6 +58,12 @@ async def main(url: str, token: str, mode: str) -> None:
                 "parameters": {"key": f"{mode}:ada"},
             },
         )
+        prompts = await client.list_prompts()
+        prompt = await client.get_prompt("code_review", {"code": "x = 1", "seniority": "junior"})
+        resources = await client.list_resources()
+        templates = await client.list_resource_templates()
+        readme = await client.read_resource("resource://ultimate-mcp/readme")
+        node = await client.read_resource(f"resource://ultimate-mcp/graph/nodes/{mode}:ada")
         print(
             json.dumps(
                 {
@@ -69,6 +75,12 @@ async def main(url: str, token: str, mode: str) -> None:
                     "logs": logs,
                     "lint": lint.structured_content,
                     "rows": rows.structured_content,
+                    "prompts": [p.name for p in prompts.prompts],
+                    "prompt": prompt.messages[0].content.text,
+                    "resources": [str(r.uri) for r in resources.resources],
+                    "templates": len(templates.resource_templates),
+                    "readme": readme.contents[0].text,
+                    "node": json.loads(node.contents[0].text),
                 }
             )
         )

@@ -259,7 +259,8 @@ impl TestApp {
         let mut params = params;
         params["_meta"]["io.modelcontextprotocol/protocolVersion"] = "2026-07-28".into();
         params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
-        let name = params["name"].as_str().unwrap_or("").to_owned();
+        let routed = if method == "resources/read" { &params["uri"] } else { &params["name"] };
+        let name = routed.as_str().unwrap_or("").to_owned();
         let mut headers = vec![
             ("Accept", "application/json, text/event-stream"),
             ("MCP-Protocol-Version", "2026-07-28"),

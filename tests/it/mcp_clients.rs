@@ -68,6 +68,12 @@ fn check_common(seen: &Value) {
     assert_eq!(json!(tools), json!(TOOLS));
     assert_eq!((&seen["ran"]["status"], &seen["ran"]["stdout"]), (&json!("ok"), &json!("42\n")));
     assert_eq!(seen["wrong"]["is_error"], true, "{}", seen["wrong"]);
+    assert_eq!(seen["prompts"].as_array().unwrap().len(), 8, "{}", seen["prompts"]);
+    assert!(seen["prompt"].as_str().unwrap().contains("concept to read about"));
+    let resources = seen["resources"].as_array().unwrap();
+    assert!(resources.contains(&json!("resource://docs/api")), "{resources:?}");
+    assert_eq!(seen["templates"], 5);
+    assert!(seen["readme"].as_str().unwrap().starts_with("# Ultimate MCP"));
 }
 
 fn python(mode: &str, version: &str) {
@@ -98,6 +104,8 @@ fn python(mode: &str, version: &str) {
     let rows = &seen["rows"]["rows"];
     assert!(rows.to_string().contains("Ada") && rows.to_string().contains("25000"), "{rows}");
     assert_eq!(rows.as_array().unwrap().len(), 1, "{rows}");
+    let node = &seen["node"];
+    assert_eq!(node["neighbours"][0]["relationship"]["type"], "DESCRIBED", "{node}");
 }
 
 #[test]
@@ -121,5 +129,7 @@ fn the_typescript_client_works() {
     let seen = drive(node, &[script, sdk.to_str().unwrap(), &url, &token]);
     assert_eq!(seen["server"]["name"], "ultimate-mcp", "{}", seen["server"]);
     check_common(&seen);
+    assert_eq!(seen["completed"], json!(["senior"]));
+    assert_eq!(seen["missing"], -32002);
     assert!(seen["wrong"]["text"].as_str().unwrap().contains("language"), "{}", seen["wrong"]);
 }

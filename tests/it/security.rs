@@ -191,7 +191,14 @@ async fn open_routes_answer_anybody_and_tell_nothing_more() {
     let app = APP.get(TestApp::start);
     let open: Vec<_> = ROUTES.iter().filter(|r| r.access == Access::Open).collect();
     let paths: Vec<_> = open.iter().map(|r| (r.method, r.path)).collect();
-    assert_eq!(paths, [("GET", "/health"), ("GET", "/ready")]);
+    let well_known = "/.well-known/oauth-protected-resource";
+    let by_path = "/.well-known/oauth-protected-resource/mcp";
+    let expected = ["/health", well_known, by_path, "/ready"].map(|path| ("GET", path));
+    assert_eq!(paths, expected);
+    for path in [well_known, by_path] {
+        // Without an authorization server there is nothing to tell.
+        assert_eq!(app.send("GET", path, None, &[], None).await.status, 404, "{path}");
+    }
     let health = app.send("GET", "/health", None, &[], None).await;
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(
@@ -224,4 +231,47 @@ fn every_route_that_is_mounted_stands_in_the_table() {
     listed.sort_unstable();
     listed.dedup();
     assert_eq!(mounted, listed);
+}
+
+#[actix_web::test]
+async fn clients_are_led_to_the_authorization_server_by_challenges_and_metadata() {
+    let server = "https://login.example.org";
+    let servers = "[\"https://login.example.org\"]";
+    let app = TestApp::start_with(&[("ULTIMATE_MCP__AUTH__AUTHORIZATION_SERVERS", servers)]);
+    let url = format!("{}/.well-known/oauth-protected-resource/mcp", app.url);
+    let expected = json!({
+        "resource": format!("{}/mcp", app.url),
+        "authorization_servers": [server],
+        "scopes_supported": ["tools:read"],
+        "bearer_methods_supported": ["header"],
+        "resource_name": "Ultimate MCP",
+    });
+    for path in
+        ["/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource/mcp"]
+    {
+        let answer = app.send("GET", path, None, &[], None).await;
+        assert_eq!((answer.status, &answer.body), (200, &expected), "{path}");
+        assert_eq!(answer.header("cache-control"), Some("public, max-age=3600"), "{path}");
+    }
+    let viewer = Mint::of(&app).token("led", &["viewer"]);
+    let call = json!({ "name": "execute_code", "arguments": {} });
+    for (token, status, parts) in [
+        (None, 401, vec!["scope=\"tools:read\""]),
+        (Some("not-a-token"), 401, vec!["error=\"invalid_token\"", "scope=\"tools:read\""]),
+        (
+            Some(viewer.as_str()),
+            403,
+            vec!["error=\"insufficient_scope\"", "scope=\"tools:execute\""],
+        ),
+    ] {
+        let answer = app.mcp_as(token, "tools/call", call.clone()).await;
+        assert_eq!(answer.status, status, "{answer:?}");
+        let challenge = answer.header("www-authenticate").unwrap();
+        let metadata = format!("resource_metadata=\"{url}\"");
+        assert!(challenge.starts_with("Bearer ") && challenge.ends_with(&metadata), "{challenge}");
+        assert!(parts.iter().all(|part| challenge.contains(part)), "{challenge}");
+    }
+    let headers = [("Authorization", "Bearer a b")];
+    let malformed = app.send("GET", "/api/v1/tools", None, &headers, None).await;
+    assert_eq!((malformed.status, malformed.code()), (400, "invalid_request"), "{malformed:?}");
 }

@@ -13,8 +13,11 @@ use crate::mcp::wire;
 /// What the server can do; only what is really there.
 #[derive(Serialize)]
 pub struct Capabilities {
+    completions: Nothing,
     /// Log messages of running calls.
     logging: Nothing,
+    prompts: Nothing,
+    resources: Nothing,
     tools: Listed,
 }
 
@@ -43,7 +46,13 @@ struct Nothing {}
 impl Capabilities {
     /// The capabilities, the same in every era.
     pub fn new() -> Self {
-        Self { logging: Nothing {}, tools: Listed { list_changed: LISTENABLE.tools } }
+        Self {
+            completions: Nothing {},
+            logging: Nothing {},
+            prompts: Nothing {},
+            resources: Nothing {},
+            tools: Listed { list_changed: LISTENABLE.tools },
+        }
     }
 }
 

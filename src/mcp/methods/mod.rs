@@ -1,9 +1,13 @@
 //! Rung 14 and on: which methods exist in which era, and what each answers. One file per method.
 
+mod completion;
 mod discover;
 mod initialize;
 mod listen;
+mod listing;
 mod ping;
+mod prompts;
+mod resources;
 mod set_level;
 mod tools_call;
 mod tools_list;
@@ -36,7 +40,7 @@ pub async fn modern<H: Host>(
             Err(failure) => Err(failure),
         },
         "subscriptions/listen" => return listen::answer(exchange, headers, id, params),
-        unknown => Err(Failure::unknown_method(exchange.revision, unknown)),
+        _ => Box::pin(offered(exchange, request, params)).await,
     };
     Reply::to_request(id, outcome)
 }
@@ -60,9 +64,29 @@ pub async fn legacy<H: Host>(
             Ok(call) => return call.run_detached(id).await,
             Err(failure) => Err(failure),
         },
-        unknown => Err(Failure::unknown_method(exchange.revision, unknown)),
+        _ => Box::pin(offered(exchange, request, params)).await,
     };
     Reply::to_request(id, outcome)
+}
+
+/// The methods beside tools, which both eras have; what is none of them is unknown.
+///
+/// Boxed, like each of them, so that a call of a tool does not carry room for them.
+async fn offered<H: Host>(
+    exchange: Exchange<H>,
+    request: &Request<'_>,
+    params: &Params<'_>,
+) -> Result<Vec<u8>, Failure> {
+    let id = request.id;
+    match &*request.method {
+        "prompts/list" => Box::pin(prompts::list(&exchange, id, params)).await,
+        "prompts/get" => Box::pin(prompts::get(&exchange, id, params)).await,
+        "completion/complete" => Box::pin(completion::answer(&exchange, id, params)).await,
+        "resources/list" => Box::pin(resources::list(&exchange, id, params)).await,
+        "resources/templates/list" => Box::pin(resources::templates(&exchange, id, params)).await,
+        "resources/read" => Box::pin(resources::read(&exchange, id, params)).await,
+        unknown => Err(Failure::unknown_method(exchange.revision, unknown)),
+    }
 }
 
 /// `initialize`, which belongs to no session yet.

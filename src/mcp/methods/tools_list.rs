@@ -4,12 +4,13 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use crate::mcp::Host;
+use crate::mcp::cursor::{self, List};
 use crate::mcp::endpoint::Exchange;
 use crate::mcp::failure::Failure;
 use crate::mcp::params::Params;
 use crate::mcp::tool_list::Page;
 use crate::mcp::wire::{self, text};
-use crate::mcp::{Host, cursor};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -40,7 +41,7 @@ pub fn answer<H: Host>(
     let after = match params.cursor {
         None => None,
         Some(cursor) => {
-            let after = text(cursor).and_then(|cursor| cursor::parse(&cursor));
+            let after = text(cursor).and_then(|cursor| cursor::parse(List::Tools, &cursor));
             Some(after.ok_or_else(|| {
                 Failure::invalid_params(revision, "cursor must be a nextCursor of tools/list")
             })?)

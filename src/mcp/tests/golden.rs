@@ -25,6 +25,16 @@ fn add(a: i64, b: i64) -> Value {
     json!({"name": "add", "arguments": {"a": a, "b": b}})
 }
 
+fn greet() -> Value {
+    json!({"name": "greet", "arguments": {"who": "Ada"}})
+}
+
+fn completing() -> Value {
+    let reference = json!({"type": "ref/resource", "uri": "test://things/{id}"});
+    let context = json!({"arguments": {"colour": "red"}});
+    json!({"ref": reference, "argument": {"name": "id", "value": ""}, "context": context})
+}
+
 #[actix_web::test]
 async fn golden_answers_of_2026_07_28() {
     let client = client().await;
@@ -37,6 +47,14 @@ async fn golden_answers_of_2026_07_28() {
             "tools/call with wrong arguments": client.modern("tools/call", add(5000, 2)).await.body,
             "tools/call that fails": client.modern("tools/call", json!({"name": "secret"})).await.body,
             "unknown tool": client.modern("tools/call", json!({"name": "sub"})).await.body,
+            "prompts/list": client.modern("prompts/list", json!({})).await.body,
+            "prompts/get": client.modern("prompts/get", greet()).await.body,
+            "completion/complete": client.modern("completion/complete", completing()).await.body,
+            "resources/list": client.modern("resources/list", json!({})).await.body,
+            "resources/templates/list": client.modern("resources/templates/list", json!({})).await.body,
+            "resources/read": client.modern("resources/read", json!({"uri": "test://a"})).await.body,
+            "resources/read of bytes": client.modern("resources/read", json!({"uri": "test://b"})).await.body,
+            "unknown resource": client.modern("resources/read", json!({"uri": "test://x"})).await.body,
             "unknown method": client.modern("ping", json!({})).await.body,
         }),
     );
@@ -62,6 +80,14 @@ async fn golden_answers_of_the_2025_revisions() {
                 "tools/call with wrong arguments": ask("tools/call", add(5000, 2)).await,
                 "tools/call that fails": ask("tools/call", json!({"name": "secret"})).await,
                 "unknown tool": ask("tools/call", json!({"name": "sub"})).await,
+                "prompts/list": ask("prompts/list", json!({})).await,
+                "prompts/get": ask("prompts/get", greet()).await,
+                "completion/complete": ask("completion/complete", completing()).await,
+                "resources/list": ask("resources/list", json!({})).await,
+                "resources/templates/list": ask("resources/templates/list", json!({})).await,
+                "resources/read": ask("resources/read", json!({"uri": "test://a"})).await,
+                "resources/read of bytes": ask("resources/read", json!({"uri": "test://b"})).await,
+                "unknown resource": ask("resources/read", json!({"uri": "test://x"})).await,
                 "unknown method": ask("server/discover", json!({})).await,
             }),
         );

@@ -157,9 +157,8 @@ async fn rung_14_methods_that_are_gone_or_not_advertised_are_404() {
         "ping",
         "logging/setLevel",
         "resources/subscribe",
-        "resources/list",
-        "prompts/list",
-        "completion/complete",
+        "resources/unsubscribe",
+        "roots/list",
         "tasks/list",
         "no/such",
     ] {

@@ -49,7 +49,7 @@ async fn a_session_serves_its_methods_and_no_modern_ones() {
             json!({"name": "add", "arguments": {"a": 1, "b": 2}}),
         );
         assert_eq!(sum.await.body["result"]["content"][0]["text"], "{\"sum\":3}");
-        for method in ["server/discover", "resources/list", "subscriptions/listen"] {
+        for method in ["server/discover", "tasks/get", "subscriptions/listen"] {
             let answer = client.legacy(&session, method, json!({})).await;
             assert_eq!(answer.error(), (200, -32601), "{method}");
         }

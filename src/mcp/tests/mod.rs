@@ -6,6 +6,7 @@ mod golden;
 mod ladder;
 mod legacy;
 mod listening;
+mod offers;
 mod robustness;
 mod streams;
 
@@ -111,7 +112,9 @@ fn modern_post(message: &Value) -> TestRequest {
     let request = post()
         .insert_header(("mcp-protocol-version", "2026-07-28"))
         .insert_header(("mcp-method", method));
-    let request = match message["params"]["name"].as_str() {
+    let params = &message["params"];
+    let named = params["name"].as_str().or_else(|| params["uri"].as_str());
+    let request = match named {
         Some(name) => request.insert_header(("mcp-name", name)),
         None => request,
     };

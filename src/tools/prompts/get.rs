@@ -37,7 +37,7 @@ fn bounded(arguments: &BTreeMap<String, String>, _: &()) -> garde::Result {
 }
 
 /// Result of `get_prompt`.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct GetPromptResult {
     /// What is known of the prompt.
     pub prompt: PromptInfo,
@@ -62,11 +62,10 @@ impl TypedTool for GetPrompt {
     type Output = GetPromptResult;
 
     fn describe(&self) -> ToolDescriptor {
-        let slugs: Vec<String> = self.prompts.list().map(|prompt| prompt.slug).collect();
         ToolDescriptor {
             name: "get_prompt",
             title: "Get a prompt",
-            description: format!("{DESCRIPTION}\n\nPrompts: {}.", slugs.join(", ")),
+            description: DESCRIPTION.to_owned(),
             input_schema: Value::Null,
             output_schema: Value::Null,
             annotations: READING,

@@ -22,7 +22,7 @@ pub struct ListPromptsArgs {
 }
 
 /// Result of `list_prompts`.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ListPromptsResult {
     /// The prompts, by slug.
     pub prompts: Vec<PromptInfo>,

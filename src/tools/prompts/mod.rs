@@ -1,7 +1,8 @@
 //! Prompts: ready-made instructions for models, with arguments.
 //!
-//! Built in (`prompts/*.md`) or from an operator's folder; read and checked once at start. Served by the
-//! tools `list_prompts` and `get_prompt` for clients without prompt support. The bodies are trusted
+//! Built in (`config/prompts/*.md`) or from an operator's folder; checked at start and, when a file of the
+//! folder changed, again ([`watch`]): what does not check changes nothing. Served by the tools `list_prompts` and
+//! `get_prompt`, through which `prompts/list` and `prompts/get` go too. The bodies are trusted
 //! templates of this server or its operator, and arguments are only texts printed into them, so they
 //! are rendered in this process.
 
@@ -9,16 +10,19 @@ mod get;
 mod list;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use arc_swap::ArcSwap;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use get::GetPrompt;
-pub use list::ListPrompts;
+pub use get::{GetPrompt, GetPromptResult};
+pub use list::{ListPrompts, ListPromptsResult};
+pub use watch::watch;
 
 use super::documents::{Document, DocumentError, Library};
 use super::generate::engine::{Escape, Job, Reply, render};
@@ -40,7 +44,7 @@ const BUILT_IN: &[(&str, &str)] = &[
 ];
 
 /// What is known of a prompt without its text.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PromptInfo {
     /// Its name for `get_prompt`.
     pub slug: String,
@@ -57,7 +61,7 @@ pub struct PromptInfo {
 }
 
 /// One argument of a prompt; a text.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct PromptArgument {
     /// Its name.
     pub name: String,
@@ -67,10 +71,11 @@ pub struct PromptArgument {
     pub required: bool,
 }
 
-/// The prompts of this server.
+/// The prompts of this server; replaced as a whole when the operator's change.
 #[derive(Debug)]
 pub struct Prompts {
-    library: Library,
+    folder: Option<PathBuf>,
+    library: ArcSwap<Library>,
 }
 
 impl Prompts {
@@ -79,12 +84,31 @@ impl Prompts {
     /// # Errors
     /// The first prompt that cannot be used.
     pub fn load(folder: Option<&Path>) -> Result<Self, DocumentError> {
-        Ok(Self { library: Library::load(BUILT_IN, folder, "md")? })
+        let library = ArcSwap::from_pointee(Library::load(BUILT_IN, folder, "md")?);
+        Ok(Self { folder: folder.map(Path::to_owned), library })
+    }
+
+    /// Reads the operator's folder again. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The first prompt that cannot be used; what was in force stays.
+    pub fn reload(&self) -> Result<(), DocumentError> {
+        let library = Library::load(BUILT_IN, self.folder.as_deref(), "md")?;
+        self.library.store(library.into());
+        Ok(())
     }
 
     /// All prompts, by slug.
-    pub fn list(&self) -> impl Iterator<Item = PromptInfo> + '_ {
-        self.library.iter().map(info)
+    pub fn list(&self) -> impl Iterator<Item = PromptInfo> + use<> {
+        self.library.load().iter().map(info).collect::<Vec<_>>().into_iter()
+    }
+
+    /// Values that a prompt's document proposes for an argument; `None` when there is no such prompt or
+    /// argument.
+    pub fn values(&self, slug: &str, argument: &str) -> Option<Vec<String>> {
+        let library = self.library.load();
+        let arguments = &library.get(slug)?.head.arguments;
+        Some(arguments.iter().find(|known| known.name == argument)?.values.clone())
     }
 
     /// A prompt with its arguments filled in.
@@ -96,8 +120,9 @@ impl Prompts {
         slug: &str,
         arguments: &BTreeMap<String, String>,
     ) -> Result<(PromptInfo, String), ApiError> {
-        let Some(document) = self.library.get(slug) else {
-            let slugs = self.library.slugs();
+        let library = self.library.load();
+        let Some(document) = library.get(slug) else {
+            let slugs = library.slugs();
             return Err(problem("slug", &format!("no such prompt; there are: {slugs}")));
         };
         let context = filled(document, arguments)?;

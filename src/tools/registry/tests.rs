@@ -60,7 +60,7 @@ async fn bench() -> Bench {
         results: GraphCache::new(cache),
         artifacts,
         templates: load_templates(None).unwrap(),
-        prompts: Prompts::load(None).unwrap(),
+        prompts: Arc::new(Prompts::load(None).unwrap()),
     };
     Bench { registry: Registry::of(parts).unwrap(), _root: root, _folder: folder }
 }

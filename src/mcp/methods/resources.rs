@@ -1,0 +1,169 @@
+//! `resources/list`, `resources/templates/list`, `resources/read`.
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+use ultimate_mcp_actors::deadline::Deadline;
+
+use super::listing::{self, Hints};
+use crate::error::{ApiError, Code};
+use crate::mcp::cursor::List;
+use crate::mcp::endpoint::Exchange;
+use crate::mcp::failure::Failure;
+use crate::mcp::params::Params;
+use crate::mcp::revision::Revision;
+use crate::mcp::wire::{self, text};
+use crate::mcp::{Body, Host, ResourceEntry, TemplateEntry};
+
+/// "Resource not found" of the revisions before 2026-07-28.
+const LEGACY_NOT_FOUND: i16 = -32002;
+
+/// The same since 2026-07-28: invalid params.
+const NOT_FOUND: i16 = -32602;
+
+/// Answers `resources/list`.
+pub async fn list<H: Host>(
+    exchange: &Exchange<H>,
+    id: &RawValue,
+    params: &Params<'_>,
+) -> Result<Vec<u8>, Failure> {
+    let (endpoint, revision) = (&exchange.endpoint, exchange.revision);
+    let after = listing::after(params, List::Resources, exchange)?;
+    let deadline = Deadline::after(endpoint.options.call_timeout());
+    let resources = endpoint.host.resources(&exchange.caller, &exchange.origin, deadline).await;
+    let resources = resources.map_err(|error| Failure::of(revision, error))?;
+    let entries = (resources.as_slice(), after.as_deref());
+    let what = ("resources", List::Resources);
+    listing::answer(exchange, id, what, entries, |r| &r.uri, |r| View::of(r, revision))
+}
+
+/// Answers `resources/templates/list`.
+pub async fn templates<H: Host>(
+    exchange: &Exchange<H>,
+    id: &RawValue,
+    params: &Params<'_>,
+) -> Result<Vec<u8>, Failure> {
+    let (endpoint, revision) = (&exchange.endpoint, exchange.revision);
+    let after = listing::after(params, List::Templates, exchange)?;
+    let deadline = Deadline::after(endpoint.options.call_timeout());
+    let templates = endpoint.host.templates(&exchange.caller, &exchange.origin, deadline).await;
+    let templates = templates.map_err(|error| Failure::of(revision, error))?;
+    let entries = (templates.as_slice(), after.as_deref());
+    let what = ("resourceTemplates", List::Templates);
+    let view = |template: &TemplateEntry| TemplateView::of(template, revision);
+    listing::answer(exchange, id, what, entries, |template| template.uri_template, view)
+}
+
+/// Answers `resources/read`.
+pub async fn read<H: Host>(
+    exchange: &Exchange<H>,
+    id: &RawValue,
+    params: &Params<'_>,
+) -> Result<Vec<u8>, Failure> {
+    let (endpoint, revision) = (&exchange.endpoint, exchange.revision);
+    let Some(uri) = params.uri.and_then(text) else {
+        return Err(Failure::invalid_params(revision, "uri must be a string"));
+    };
+    let deadline = Deadline::after(endpoint.options.call_timeout());
+    let content = endpoint.host.resource(&exchange.caller, &exchange.origin, &uri, deadline).await;
+    let content =
+        content.map_err(|error| Failure::of(revision, not_found(error, &uri, revision)))?;
+    let (text, blob) = match &content.body {
+        Body::Text(text) => (Some(&**text), None),
+        Body::Blob(bytes) => (None, Some(STANDARD.encode(bytes))),
+    };
+    let ttl_ms = if content.is_fixed { endpoint.options.tools_ttl_ms } else { 0 };
+    let result = Contents {
+        contents: [One { uri, mime_type: &content.mime_type, text, blob }],
+        modern: Hints::of(exchange, ttl_ms),
+    };
+    wire::success(id, result).map_err(|error| Failure::of(revision, error))
+}
+
+/// What is not there has a code of its own in each era (2026-07-28: -32602 with the URI in `data`).
+fn not_found(error: ApiError, uri: &str, revision: Revision) -> ApiError {
+    match error.code {
+        Code::NotFound if revision.is_modern() => {
+            error.with_data(json!({ "uri": uri })).with_json_rpc(NOT_FOUND)
+        }
+        Code::NotFound => error.with_data(json!({ "uri": uri })).with_json_rpc(LEGACY_NOT_FOUND),
+        _ => error,
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct View<'a> {
+    uri: &'a str,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<&'a str>,
+    description: &'a str,
+    mime_type: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u64>,
+}
+
+impl<'a> View<'a> {
+    fn of(entry: &'a ResourceEntry, revision: Revision) -> Self {
+        Self {
+            uri: &entry.uri,
+            name: &entry.name,
+            title: has_titles(revision).then_some(entry.title.as_str()),
+            description: &entry.description,
+            mime_type: &entry.mime_type,
+            size: entry.size,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TemplateView {
+    uri_template: &'static str,
+    name: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<&'static str>,
+    description: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mime_type: Option<&'static str>,
+}
+
+impl TemplateView {
+    fn of(entry: &TemplateEntry, revision: Revision) -> Self {
+        Self {
+            uri_template: entry.uri_template,
+            name: entry.name,
+            title: has_titles(revision).then_some(entry.title),
+            description: entry.description,
+            mime_type: entry.mime_type,
+        }
+    }
+}
+
+/// `title` came with 2025-06-18.
+fn has_titles(revision: Revision) -> bool {
+    revision != Revision::V2025_03_26
+}
+
+#[derive(Serialize)]
+struct Contents<'a> {
+    contents: [One<'a>; 1],
+    #[serde(flatten)]
+    modern: Option<Hints<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct One<'a> {
+    uri: Cow<'a, str>,
+    mime_type: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blob: Option<String>,
+}
