@@ -25,3 +25,4 @@ mod state;
 pub mod telemetry;
 pub mod tools;
 pub mod tools_call;
+pub mod workflow;

@@ -61,3 +61,7 @@ mod tidy;
 mod tokens;
 #[path = "it/tools.rs"]
 mod tools;
+#[path = "it/workflows.rs"]
+mod workflows;
+#[path = "it/workflows_crash.rs"]
+mod workflows_crash;

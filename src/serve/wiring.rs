@@ -22,6 +22,7 @@ use crate::state::{AppState, StateParts};
 use crate::telemetry;
 use crate::tools::artifacts::ArtifactStore;
 use crate::tools::{Registry, ToolParts};
+use crate::workflow::EngineSteps;
 
 /// Instructions that `server/discover` and `initialize` give to models.
 const INSTRUCTIONS: &str = "Runs Python, JavaScript and Bash in an isolated cell without network \
@@ -121,6 +122,7 @@ pub(super) fn state(
     let artifacts =
         ArtifactStore::open_in(&files.dir, files.node.clone(), config.tools.artifacts.clone())
             .map_err(|error| ServeError::Tools(error.to_string()))?;
+    let steps = Arc::new(EngineSteps::default());
     let parts = ToolParts {
         execution: engine.execution.clone(),
         sandboxes: engine.sandboxes.clone(),
@@ -128,6 +130,7 @@ pub(super) fn state(
         cache: engine.cache.clone(),
         jobs: engine.jobs.clone(),
         artifacts: artifacts.clone(),
+        steps: steps.clone(),
         options: config.tools.clone(),
     };
     let registry = Registry::standard(parts).map_err(ServeError::Tools)?;
@@ -151,6 +154,7 @@ pub(super) fn state(
     let state =
         AppState::new(parts, config).map_err(|error| ServeError::Tools(error.to_string()))?;
     let state = Arc::new(state);
+    steps.attach(&state);
     state.engine.jobs.attach(Arc::new(JobRunner::new(&state)));
     Ok(state)
 }

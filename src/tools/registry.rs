@@ -23,8 +23,10 @@ use super::lint::LintCode;
 use super::memo::{CacheMemo, Memo};
 use super::prompts::{GetPrompt, ListPrompts, Prompts};
 use super::run_tests::RunTests;
+use super::workflow::{WorkflowRun, WorkflowStatus};
 use super::{Cell, Tool, ToolDescriptor, Typed, TypedTool, sandbox};
 use crate::config::ToolsOptions;
+use crate::workflow::{KnownTool, Steps, Workflows};
 
 /// What the tools of a server are made of.
 pub struct ToolParts {
@@ -40,6 +42,8 @@ pub struct ToolParts {
     pub jobs: JobsHandle,
     /// Files that runs leave.
     pub artifacts: ArtifactStore,
+    /// How workflows call tools.
+    pub steps: Arc<dyn Steps>,
     /// `[tools]`.
     pub options: ToolsOptions,
 }
@@ -54,6 +58,7 @@ struct Parts {
     jobs: JobsHandle,
     results: GraphCache,
     artifacts: ArtifactStore,
+    steps: Arc<dyn Steps>,
     templates: Library,
     prompts: Prompts,
 }
@@ -84,9 +89,10 @@ impl Registry {
     /// The tools of the product.
     ///
     /// # Errors
-    /// A template or prompt that is wrong, with its file.
+    /// A template, prompt or workflow that is wrong, with its name.
     pub fn standard(parts: ToolParts) -> Result<Self, String> {
-        let ToolParts { execution, sandboxes, graph, cache, jobs, artifacts, options } = parts;
+        let ToolParts { execution, sandboxes, graph, cache, jobs, artifacts, steps, options } =
+            parts;
         let templates = load_templates(options.templates_dir.as_deref());
         let prompts = Prompts::load(options.prompts_dir.as_deref());
         Self::of(Parts {
@@ -98,6 +104,7 @@ impl Registry {
             jobs,
             results: GraphCache::new(cache),
             artifacts,
+            steps,
             templates: templates.map_err(|error| format!("template {error}"))?,
             prompts: prompts.map_err(|error| format!("prompt {error}"))?,
         })
@@ -113,9 +120,11 @@ impl Registry {
             jobs,
             results,
             artifacts,
+            steps,
             templates,
             prompts,
         } = parts;
+        let workflows = Arc::new(Workflows::load().map_err(|error| format!("workflow {error}"))?);
         let prompts = Arc::new(prompts);
         let mut tools = vec![
             boxed(ExecuteCode::new(cell.clone(), artifacts.clone(), jobs.clone())),
@@ -124,6 +133,8 @@ impl Registry {
             boxed(JobStatusTool::new(jobs.clone())),
             boxed(JobResult::new(jobs.clone())),
             boxed(JobCancel::new(jobs.clone())),
+            boxed(WorkflowRun::new(jobs.clone(), steps, Arc::clone(&workflows))),
+            boxed(WorkflowStatus::new(jobs.clone())),
             boxed(DeadLetters::new(jobs)),
             boxed(LintCode::new(cell, memo)),
             boxed(GenerateCode::new(Arc::new(templates), renderer)),
@@ -136,7 +147,13 @@ impl Registry {
             boxed(super::add::Add),
         ];
         tools.extend(sandbox::tools(sandboxes, artifacts));
-        Self::new(tools)
+        let registry = Self::new(tools)?;
+        let known = |tool: &str, _: &serde_json::Map<String, serde_json::Value>| {
+            let tool = registry.get(tool).ok_or("there is no such tool")?;
+            KnownTool::of(tool.descriptor())
+        };
+        workflows.check(&known).map_err(|error| format!("workflow {error}"))?;
+        Ok(registry)
     }
 
     /// The tool of this name.
