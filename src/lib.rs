@@ -26,3 +26,4 @@ mod state;
 pub mod telemetry;
 pub mod tools;
 pub mod tools_call;
+pub mod workflow;

@@ -11,8 +11,8 @@ use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, USER_AGENT};
 use secrecy::SecretString;
 use ultimate_mcp_actors::idempotency::IdempotencyKey;
-use ultimate_mcp_actors::ids::{JobId, SessionId};
-use ultimate_mcp_actors::jobs::Job;
+use ultimate_mcp_actors::ids::{CallId, JobId, SessionId};
+use ultimate_mcp_actors::jobs::{Grip, Job};
 use ultimate_mcp_actors::node::NodeId;
 
 use crate::forward::Received;
@@ -33,6 +33,8 @@ pub enum Transport {
     Rest,
     /// A worker of the job queue.
     Job,
+    /// A workflow: the call is one of its steps.
+    Workflow,
 }
 
 impl Transport {
@@ -43,6 +45,7 @@ impl Transport {
             Transport::McpWs => "mcp_ws",
             Transport::Rest => "rest",
             Transport::Job => "job",
+            Transport::Workflow => "workflow",
         }
     }
 }
@@ -64,10 +67,25 @@ pub struct Origin {
     pub transport: Transport,
     /// The client's own name for a call that must be run once.
     pub idempotency_key: Option<IdempotencyKey>,
-    /// The job that this call is a run of.
-    pub job: Option<JobId>,
+    /// The job that this call is a run of, as it was claimed.
+    pub job: Option<Grip>,
+    /// The step of a workflow that this call is.
+    pub step: Option<Arc<StepOf>>,
     /// What it takes to send the call on, and who sent it on.
     pub passage: Passage,
+}
+
+/// What ties a call to the workflow it is a step of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepOf {
+    /// The workflow, which is a job.
+    pub workflow: JobId,
+    /// The step, with its phase: `step:lint`, `compensate:lint`.
+    pub step: String,
+    /// Which attempt.
+    pub attempt: u32,
+    /// The call that carries the workflow out.
+    pub parent: CallId,
 }
 
 /// A call between nodes.
@@ -99,6 +117,7 @@ impl Origin {
             passage: Passage { authorization: authorization(request), ..Passage::default() },
             idempotency_key: None,
             job: None,
+            step: None,
         }
     }
 
@@ -114,7 +133,8 @@ impl Origin {
             transport: Transport::Job,
             passage: Passage::default(),
             idempotency_key: None,
-            job: Some(job.id()),
+            job: Some(job.grip()),
+            step: None,
         }
     }
 

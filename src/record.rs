@@ -179,7 +179,14 @@ pub fn described(origin: &Origin, action: &'static str, kind: EventType) -> NewE
     }
     event.details.insert("transport".into(), origin.transport.as_str().into());
     if let Some(job) = origin.job {
-        event.details.insert("job_id".into(), job.to_string().into());
+        event.details.insert("job_id".into(), job.id.to_string().into());
+    }
+    if let Some(step) = &origin.step {
+        let details = &mut event.details;
+        details.insert("workflow_id".into(), step.workflow.to_string().into());
+        details.insert("step".into(), step.step.clone().into());
+        details.insert("attempt".into(), step.attempt.into());
+        details.insert("parent_call_id".into(), step.parent.to_string().into());
     }
     event
 }

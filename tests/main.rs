@@ -69,3 +69,7 @@ mod tokens;
 mod tools;
 #[path = "it/websocket.rs"]
 mod websocket;
+#[path = "it/workflows.rs"]
+mod workflows;
+#[path = "it/workflows_crash.rs"]
+mod workflows_crash;

@@ -140,13 +140,18 @@ impl<P: PolicySource, C: Clock + Clone> Admission<P, C> {
         let limits = self.granted(caller, tool.permission, tool.name)?;
         self.within_rates(caller, tool.name, &limits).await?;
         let max = self.options.load().running_per_caller_max;
-        let Some(slot) = self.running.enter(caller.id(), max) else {
-            let message =
-                format!("{max} of your calls are running, the most at once; wait for one to end");
-            return Err(ApiError::new(Code::RateLimited, message).retry_after(BUSY_RETRY));
+        // A workflow only waits, for its own steps among others: it must not take the places they need.
+        let slot = match tool.name {
+            crate::workflow::RUN => None,
+            _ => Some(self.running.enter(caller.id(), max).ok_or_else(|| {
+                let message = format!(
+                    "{max} of your calls are running, the most at once; wait for one to end"
+                );
+                ApiError::new(Code::RateLimited, message).retry_after(BUSY_RETRY)
+            })?),
         };
         let caps = RunCaps::from(limits.cell);
-        Ok(Permit { caller: caller.clone(), tool: tool.name, call_id, caps, slot: Some(slot) })
+        Ok(Permit { caller: caller.clone(), tool: tool.name, call_id, caps, slot })
     }
 
     /// Admits one administrative operation (`system:admin`). All of them share one rate limit.

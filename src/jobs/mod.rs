@@ -11,8 +11,8 @@ use serde_json::Value;
 use ultimate_mcp_actors::jobs::JobsEngine;
 
 pub use dead::{dead_letter, dead_letter_id, settle};
-pub use runner::JobRunner;
-pub use view::{EventView, JobBrief, ScheduleView, full};
+pub use runner::{JobRunner, resumed};
+pub use view::{EventView, JobBrief, ScheduleView, full, time};
 
 use crate::error::{ApiError, Problem};
 use crate::tools::ToolDescriptor;
@@ -32,11 +32,11 @@ pub fn queueable(
         Err(ApiError::invalid_arguments(vec![Problem { path, problem }]))
     };
     match tool.name {
-        name if name.starts_with("job_") || name == "dead_letters" => {
+        name if name.starts_with("job_") || name == "dead_letters" || name == "workflow_status" => {
             wrong("tool", "works on jobs and cannot be one")
         }
         "run_tests_async" => wrong("tool", "is asynchronous itself; queue `run_tests`"),
-        "execute_code" if arguments["async"] == true => {
+        "execute_code" | "workflow_run" if arguments["async"] == true => {
             wrong("arguments.async", "must be left out: a job is asynchronous already")
         }
         name if name.starts_with("graph_") && engine == JobsEngine::Redis && !graph_is_shared => {

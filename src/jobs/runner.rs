@@ -57,27 +57,42 @@ impl Runner for JobRunner {
     }
 }
 
+/// The caller of work left for later, with the rights of now.
+///
+/// # Errors
+/// The token was revoked, or the caller is banned; recorded.
+pub fn resumed(
+    state: &AppState,
+    origin: &Origin,
+    identity: &Identity,
+    tool: &str,
+) -> Result<Caller, ApiError> {
+    let standing = state.engine.authorization.snapshot();
+    let caller = Caller::resume(identity, &*standing).map_err(|error| {
+        let mut event = described(origin, "jobs/run", EventType::AuthzDenied);
+        event.user_id = Some(identity.caller.clone());
+        event.tool = Some(tool.to_owned().into());
+        event.success = Some(false);
+        event.error_message = Some(error.to_string());
+        state.note(&event);
+        ApiError::new(Code::Forbidden, "the token that enqueued the job was revoked")
+    })?;
+    match standing.ban_of_user(caller.id(), chrono::Utc::now().timestamp()) {
+        Some(ban) => Err(state.refuse_banned(origin, Some(&caller), ban)),
+        None => Ok(caller),
+    }
+}
+
 async fn run(state: &AppState, order: Order) -> RunEnd {
     let Order { job, arguments, deadline, .. } = order;
     let origin = Origin::of_job(&job);
-    let standing = state.engine.authorization.snapshot();
-    let caller = match Caller::resume(&job.spec.identity, &*standing) {
+    let caller = match resumed(state, &origin, &job.spec.identity, &job.spec.tool) {
         Ok(caller) => caller,
-        Err(error) => {
-            let mut event = described(&origin, "jobs/run", EventType::AuthzDenied);
-            event.user_id = Some(job.spec.identity.caller.clone());
-            event.tool = Some(job.spec.tool.clone().into());
-            event.success = Some(false);
-            event.error_message = Some(error.to_string());
-            state.note(&event);
-            let message = "the token that enqueued the job was revoked";
-            return RunEnd::Forbidden { fault: JobFault::new("forbidden", message) };
+        Err(refusal) => {
+            let fault = JobFault::new(refusal.code.slug(), refusal.public);
+            return RunEnd::Forbidden { fault };
         }
     };
-    if let Some(ban) = standing.ban_of_user(caller.id(), chrono::Utc::now().timestamp()) {
-        let refusal = state.refuse_banned(&origin, Some(&caller), ban);
-        return RunEnd::Forbidden { fault: JobFault::new(refusal.code.slug(), refusal.public) };
-    }
     let Ok(arguments) = RawValue::from_string(arguments) else {
         let fault = JobFault::new("internal", "the stored arguments are not JSON");
         return RunEnd::Failed { fault, retry: Retry::Never, callers_fault: false };

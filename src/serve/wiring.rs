@@ -23,6 +23,7 @@ use crate::telemetry;
 use crate::tools::artifacts::ArtifactStore;
 use crate::tools::prompts::Prompts;
 use crate::tools::{Registry, ToolParts};
+use crate::workflow::EngineSteps;
 
 /// Instructions that `server/discover` and `initialize` give to models.
 const INSTRUCTIONS: &str = "Runs Python, JavaScript and Bash in an isolated cell without network \
@@ -125,6 +126,7 @@ pub(super) fn state(
     let prompts = Prompts::load(config.tools.prompts_dir.as_deref())
         .map_err(|error| ServeError::Tools(format!("prompt {error}")))?;
     let prompts = Arc::new(prompts);
+    let steps = Arc::new(EngineSteps::default());
     let parts = ToolParts {
         execution: engine.execution.clone(),
         sandboxes: engine.sandboxes.clone(),
@@ -133,6 +135,7 @@ pub(super) fn state(
         jobs: engine.jobs.clone(),
         artifacts: artifacts.clone(),
         prompts: Arc::clone(&prompts),
+        steps: steps.clone(),
         options: config.tools.clone(),
     };
     let registry = Registry::standard(parts).map_err(ServeError::Tools)?;
@@ -158,6 +161,7 @@ pub(super) fn state(
     let state =
         AppState::new(parts, config).map_err(|error| ServeError::Tools(error.to_string()))?;
     let state = Arc::new(state);
+    steps.attach(&state);
     state.engine.jobs.attach(Arc::new(JobRunner::new(&state)));
     Ok(state)
 }

@@ -30,6 +30,7 @@ mod shape;
 mod testing;
 mod typed;
 mod wording;
+pub mod workflow;
 
 use futures_util::future::BoxFuture;
 use serde_json::value::RawValue;

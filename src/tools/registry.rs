@@ -23,8 +23,10 @@ use super::lint::LintCode;
 use super::memo::{CacheMemo, Memo};
 use super::prompts::{GetPrompt, ListPrompts, Prompts};
 use super::run_tests::RunTests;
+use super::workflow::{WorkflowRun, WorkflowStatus};
 use super::{Cell, Tool, ToolDescriptor, Typed, TypedTool, sandbox};
 use crate::config::ToolsOptions;
+use crate::workflow::{KnownTool, Steps, Workflows};
 
 /// What the tools of a server are made of.
 pub struct ToolParts {
@@ -42,6 +44,8 @@ pub struct ToolParts {
     pub artifacts: ArtifactStore,
     /// Prompts.
     pub prompts: Arc<Prompts>,
+    /// How workflows call tools.
+    pub steps: Arc<dyn Steps>,
     /// `[tools]`.
     pub options: ToolsOptions,
 }
@@ -56,6 +60,7 @@ struct Parts {
     jobs: JobsHandle,
     results: GraphCache,
     artifacts: ArtifactStore,
+    steps: Arc<dyn Steps>,
     templates: Library,
     prompts: Arc<Prompts>,
 }
@@ -86,10 +91,19 @@ impl Registry {
     /// The tools of the product.
     ///
     /// # Errors
-    /// A template that is wrong, with its file.
+    /// A template or workflow that is wrong, with its name.
     pub fn standard(parts: ToolParts) -> Result<Self, String> {
-        let ToolParts { execution, sandboxes, graph, cache, jobs, artifacts, prompts, options } =
-            parts;
+        let ToolParts {
+            execution,
+            sandboxes,
+            graph,
+            cache,
+            jobs,
+            artifacts,
+            prompts,
+            steps,
+            options,
+        } = parts;
         let templates = load_templates(options.templates_dir.as_deref());
         Self::of(Parts {
             cell: Arc::new(execution),
@@ -100,6 +114,7 @@ impl Registry {
             jobs,
             results: GraphCache::new(cache),
             artifacts,
+            steps,
             templates: templates.map_err(|error| format!("template {error}"))?,
             prompts,
         })
@@ -115,9 +130,11 @@ impl Registry {
             jobs,
             results,
             artifacts,
+            steps,
             templates,
             prompts,
         } = parts;
+        let workflows = Arc::new(Workflows::load().map_err(|error| format!("workflow {error}"))?);
         let mut tools = vec![
             boxed(ExecuteCode::new(cell.clone(), artifacts.clone(), jobs.clone())),
             boxed(RunTests::new(cell.clone(), artifacts.clone())),
@@ -125,6 +142,8 @@ impl Registry {
             boxed(JobStatusTool::new(jobs.clone())),
             boxed(JobResult::new(jobs.clone())),
             boxed(JobCancel::new(jobs.clone())),
+            boxed(WorkflowRun::new(jobs.clone(), steps, Arc::clone(&workflows))),
+            boxed(WorkflowStatus::new(jobs.clone())),
             boxed(DeadLetters::new(jobs)),
             boxed(LintCode::new(cell, memo)),
             boxed(GenerateCode::new(Arc::new(templates), renderer)),
@@ -137,7 +156,13 @@ impl Registry {
             boxed(super::add::Add),
         ];
         tools.extend(sandbox::tools(sandboxes, artifacts));
-        Self::new(tools)
+        let registry = Self::new(tools)?;
+        let known = |tool: &str, _: &serde_json::Map<String, serde_json::Value>| {
+            let tool = registry.get(tool).ok_or("there is no such tool")?;
+            KnownTool::of(tool.descriptor())
+        };
+        workflows.check(&known).map_err(|error| format!("workflow {error}"))?;
+        Ok(registry)
     }
 
     /// The tool of this name.

@@ -10,7 +10,7 @@ use crate::app::{Shared, TestApp};
 static APP: Shared = Shared::new();
 
 /// Every tool of the product.
-const TOOLS: [&str; 21] = [
+const TOOLS: [&str; 23] = [
     "dead_letters",
     "execute_code",
     "generate_code",
@@ -32,6 +32,8 @@ const TOOLS: [&str; 21] = [
     "sandbox_list_files",
     "sandbox_read_file",
     "sandbox_write_files",
+    "workflow_run",
+    "workflow_status",
 ];
 
 /// Where `make test` puts clients and tools.

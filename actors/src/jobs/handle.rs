@@ -93,7 +93,7 @@ pub struct JobsStats {
 /// The way to the queue. Cheap to clone.
 #[derive(Clone)]
 pub struct JobsHandle {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// Keeps the actor's place in the tree.
     #[allow(dead_code, reason = "the actor works by itself; messages are for tests")]
     pub(super) child: ChildRef<JobsActor>,

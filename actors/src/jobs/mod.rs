@@ -20,6 +20,7 @@ mod handle;
 mod held;
 mod house;
 mod job;
+mod journal;
 mod options;
 mod redis;
 mod runner;
@@ -45,6 +46,6 @@ pub use self::schedule::{Schedule, next_tick};
 pub use self::seal::Sealer;
 pub use self::sqlite::SqliteJobs;
 pub use self::store::{
-    Begun, CancelOutcome, Claimed, Claims, Depths, End, Enqueued, Finish, Grip, Hold, JobFilter,
-    JobPage, JobStore, LaneDepth, NewJob, Rules, Signal,
+    Begun, CancelOutcome, Claimed, Claims, Depths, End, Enqueued, Finish, Grip, Hold,
+    JOURNAL_ENTRIES_MAX, JobFilter, JobPage, JobStore, LaneDepth, NewJob, Rules, Signal,
 };

@@ -27,6 +27,8 @@ pub enum Purpose {
     Result,
     /// Arguments of a schedule.
     Schedule,
+    /// An entry of a job's journal.
+    Journal,
 }
 
 /// The key that seals, and those that only open.
@@ -125,6 +127,7 @@ fn covered(purpose: Purpose, of: uuid::Uuid) -> Aad<[u8; 17]> {
         Purpose::Arguments => 1,
         Purpose::Result => 2,
         Purpose::Schedule => 3,
+        Purpose::Journal => 4,
     };
     covered[1..].copy_from_slice(of.as_bytes());
     Aad::from(covered)

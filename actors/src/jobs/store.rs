@@ -227,6 +227,16 @@ pub enum Signal {
     Cancel(JobId),
 }
 
+/// Most entries of one job's journal.
+pub const JOURNAL_ENTRIES_MAX: u32 = 4_096;
+
+impl Job {
+    /// What proves the claim that this job was handed out with.
+    pub fn grip(&self) -> Grip {
+        Grip { id: self.id(), grip: self.status.grip, lane: self.spec.lane }
+    }
+}
+
 type Answer<'a, T> = BoxFuture<'a, Result<T, JobsError>>;
 
 /// A job and its result, sealed.
@@ -289,6 +299,13 @@ pub trait JobStore: Send + Sync + 'static {
 
     /// How full the lanes are.
     fn depths(&self, now: Millis) -> Answer<'_, Depths>;
+
+    /// Writes entry number `entry` of the journal of a running job, over what stood there. False when
+    /// this grip does not (or no longer) hold it: then nothing was written.
+    fn note(&self, grip: Grip, entry: u32, sealed: Vec<u8>) -> Answer<'_, bool>;
+
+    /// The journal of a job, in order. It is kept as long as the job.
+    fn journal(&self, id: JobId) -> Answer<'_, Vec<Vec<u8>>>;
 
     /// Adds or replaces a schedule.
     fn put_schedule(&self, schedule: Schedule, payload: Vec<u8>) -> Answer<'_, ()>;

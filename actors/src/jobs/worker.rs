@@ -100,8 +100,7 @@ fn backoff() -> Schedule {
 }
 
 fn grip_of(claimed: &Claimed) -> Grip {
-    let job = &claimed.job;
-    Grip { id: job.id(), grip: job.status.grip, lane: job.spec.lane }
+    claimed.job.grip()
 }
 
 /// Records that these jobs begin and starts those that do.

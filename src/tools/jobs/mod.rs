@@ -62,8 +62,8 @@ pub async fn enqueue(
     queued: Queued,
     call: &ToolCall<'_>,
 ) -> Result<Answer<JobTicket>, ApiError> {
-    if call.origin.transport == Transport::Job {
-        return Err(wrong("async", "a job is asynchronous already"));
+    if matches!(call.origin.transport, Transport::Job | Transport::Workflow) {
+        return Err(wrong("async", "a job or a step of a workflow is asynchronous already"));
     }
     let mut arguments: Value = serde_json::from_str(call.arguments.get())
         .map_err(|error| ApiError::new(Code::ParseError, "not JSON").caused_by(error))?;
@@ -93,7 +93,7 @@ pub async fn enqueue(
 }
 
 /// The id, or the error everybody gets who names no job of his own.
-fn job_id(text: &str) -> Result<JobId, ApiError> {
+pub(in crate::tools) fn job_id(text: &str) -> Result<JobId, ApiError> {
     uuid::Uuid::parse_str(text).map(JobId::from).map_err(|_| no_such_job())
 }
 

@@ -59,6 +59,7 @@ async fn bench() -> Bench {
         jobs,
         results: GraphCache::new(cache),
         artifacts,
+        steps: Arc::new(crate::workflow::EngineSteps::default()),
         templates: load_templates(None).unwrap(),
         prompts: Arc::new(Prompts::load(None).unwrap()),
     };
@@ -105,6 +106,8 @@ async fn every_tool_is_there_by_name_in_one_order() {
         "sandbox_list_files",
         "sandbox_read_file",
         "sandbox_write_files",
+        "workflow_run",
+        "workflow_status",
     ];
     if cfg!(feature = "bench") {
         expected.insert(0, "add");

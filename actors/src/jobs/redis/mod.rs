@@ -9,6 +9,7 @@
 //! be: see docs/jobs.md.
 
 mod encode;
+mod journal;
 mod record;
 mod scripts;
 
@@ -367,6 +368,14 @@ impl JobStore for RedisJobs {
             Ok(depths)
         }
         .boxed()
+    }
+
+    fn note(&self, grip: Grip, entry: u32, sealed: Vec<u8>) -> Answer<'_, bool> {
+        self.write_note(grip, entry, sealed).boxed()
+    }
+
+    fn journal(&self, id: JobId) -> Answer<'_, Vec<Vec<u8>>> {
+        self.read_journal(id).boxed()
     }
 
     fn put_schedule(&self, schedule: Schedule, payload: Vec<u8>) -> Answer<'_, ()> {

@@ -8,7 +8,7 @@ for _, id in ipairs(ids) do
     redis.call('ZREM', base .. ':own:' .. f[1], id)
     if f[2] and f[2] ~= '' then redis.call('DEL', f[2]) end
   end
-  redis.call('DEL', k)
+  redis.call('DEL', k, base .. ':journal:' .. id)
   redis.call('ZREM', base .. ':all', id)
   redis.call('ZREM', base .. ':expiring', id)
 end

@@ -28,6 +28,7 @@ scripts! {
     PURGE = "purge.lua",
     REPLAY = "replay.lua",
     DISCARD = "discard.lua",
+    NOTE = "note.lua",
     DEPTHS = "depths.lua",
     PUT_SCHEDULE = "put_schedule.lua",
     REMOVE_SCHEDULE = "remove_schedule.lua",

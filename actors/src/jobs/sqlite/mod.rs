@@ -5,6 +5,7 @@
 //! the workers. Refuses when more requests wait than may.
 
 mod jobs;
+mod journal;
 mod schedules;
 mod schema;
 mod thread;
@@ -152,6 +153,14 @@ impl JobStore for SqliteJobs {
 
     fn depths(&self, now: Millis) -> Answer<'_, Depths> {
         self.run(move |connection, _| jobs::depths(connection, now))
+    }
+
+    fn note(&self, grip: Grip, entry: u32, sealed: Vec<u8>) -> Answer<'_, bool> {
+        self.run(move |connection, _| journal::note(connection, grip, entry, &sealed))
+    }
+
+    fn journal(&self, id: JobId) -> Answer<'_, Vec<Vec<u8>>> {
+        self.run(move |connection, _| journal::read(connection, id))
     }
 
     fn put_schedule(&self, schedule: Schedule, payload: Vec<u8>) -> Answer<'_, ()> {

@@ -49,6 +49,15 @@ CREATE TRIGGER IF NOT EXISTS job_returns AFTER UPDATE OF state ON job
 WHEN old.state > 2 AND new.state <= 2 BEGIN
   INSERT INTO active VALUES (new.owner, 1), ('', 1) ON CONFLICT DO UPDATE SET jobs = jobs + 1;
 END;
+CREATE TABLE IF NOT EXISTS journal (
+  job   BLOB    NOT NULL,
+  entry INTEGER NOT NULL,
+  body  BLOB    NOT NULL,
+  PRIMARY KEY (job, entry)
+) STRICT;
+CREATE TRIGGER IF NOT EXISTS job_forgotten AFTER DELETE ON job BEGIN
+  DELETE FROM journal WHERE job = old.id;
+END;
 CREATE TABLE IF NOT EXISTS schedule (
   id      BLOB    PRIMARY KEY,
   owner   TEXT    NOT NULL,

@@ -1,5 +1,6 @@
 //! The contract of [`JobStore`], one test per promise, run against every store.
 
+pub(super) use super::journal::a_journal_is_written_by_who_holds_the_job_and_goes_with_it;
 use super::*;
 use crate::ids::ScheduleId;
 use crate::jobs::error::JobsError;
@@ -30,6 +31,7 @@ macro_rules! suite {
             a_tick_makes_one_job_whoever_fires_it,
             schedules_are_capped_listed_and_removed,
             figures_tell_how_full_the_lanes_are,
+            a_journal_is_written_by_who_holds_the_job_and_goes_with_it,
         );
     };
     (@ $fixture:expr; $($name:ident,)+) => {
@@ -62,14 +64,14 @@ async fn claim(store: &Arc<dyn JobStore>, now: Millis) -> Option<Claimed> {
 }
 
 /// Enqueues, claims and begins one job.
-async fn running(store: &Arc<dyn JobStore>, new: NewJob, now: Millis) -> Grip {
+pub(super) async fn running(store: &Arc<dyn JobStore>, new: NewJob, now: Millis) -> Grip {
     store.enqueue(new).await.unwrap();
     let grip = grip(&claim(store, now).await.unwrap());
     assert!(matches!(store.begin(vec![grip], now).await.unwrap()[..], [Begun::Yes { .. }]));
     grip
 }
 
-async fn finish(store: &Arc<dyn JobStore>, grip: Grip, end: End, now: Millis) -> bool {
+pub(super) async fn finish(store: &Arc<dyn JobStore>, grip: Grip, end: End, now: Millis) -> bool {
     let finish = Finish { grip, end, result: Some(b"result".to_vec()) };
     store.finish(vec![finish], now).await.unwrap()[0]
 }

@@ -1,6 +1,7 @@
 //! What the queue promises: a contract for every store, a random walk beside a model, the workers.
 
 mod contract;
+mod journal;
 mod model;
 mod redis;
 mod sqlite;
