@@ -38,10 +38,12 @@ test: setup-test check
 	cargo test --features faults --test main --quiet faults::
 	tests/kit/servers/newest-neo4j.sh cargo test --workspace --test graph --test neo4j --quiet
 
-# As root the scenarios with a small disk run too.
+# As root the scenarios with a small disk and with a memory limit run too. One server serves the whole table: fault
+# points do nothing until they are armed. It gets a name of its own, so that nobody takes it for the real one.
 chaos: setup-test
-	cargo build --release --quiet -p ultimate-mcp -p ultimate-mcp-chaos
-	$(CARGO_TARGET_DIR)/release/ultimate-mcp-chaos $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
+	cargo build --release --quiet -p ultimate-mcp -p ultimate-mcp-chaos --features ultimate-mcp/faults
+	mv -f $(bin) $(bin)-faults
+	ULTIMATE_MCP_BINARY=$(bin)-faults $(CARGO_TARGET_DIR)/release/ultimate-mcp-chaos $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(ARGS)
 
 bench: setup-test
 	cargo build --release --quiet --features bench

@@ -60,6 +60,8 @@ once "client-$client_python" python_client || { say "missing: $client_python"; e
 once "client-${client_node//\//-}" node_client || { say "missing: $client_node"; exit 1; }
 
 need redis-server redis-server "is one of the engines under test" || exit 1
+# A library, not a command: `faketime` is its twin that brings it.
+need faketime faketime "lets the clock of a server jump in make chaos" || say "clocks will not jump"
 need haproxy haproxy "stands before several nodes in the tests" || exit 1
 need java default-jdk-headless "runs Neo4j for the tests" || exit 1
 need mvn maven "fetches Neo4j for the tests" || exit 1

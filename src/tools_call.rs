@@ -101,8 +101,10 @@ async fn recorded(
                 let result = work.await;
                 open.close((&result).into(), started.elapsed()).await.and(result)
             };
-            let (intent, result) = futures_util::join!(record.intent_in_company(deadline), rest);
-            intent.and(result)
+            // Without its intent the outcome still says everything, and what it says is what happened: a
+            // caller who heard of a failure instead would be contradicted by the trail.
+            let (_, result) = futures_util::join!(record.intent_in_company(deadline), rest);
+            result
         }
     }
 }

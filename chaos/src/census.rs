@@ -47,6 +47,16 @@ pub fn of(pid: u32) -> Option<Census> {
     })
 }
 
+/// What several processes hold together.
+pub fn sum(all: &[Census]) -> Census {
+    all.iter().fold(Census::default(), |sum, one| Census {
+        rss_kb: sum.rss_kb + one.rss_kb,
+        descriptors: sum.descriptors + one.descriptors,
+        mounts: sum.mounts + one.mounts,
+        processes: sum.processes + one.processes,
+    })
+}
+
 /// This process and everything below it.
 pub fn family(root: u32) -> Vec<Life> {
     let mut below: HashMap<u32, Vec<Life>> = HashMap::new();

@@ -107,6 +107,15 @@ pub struct Happened {
     pub down: bool,
 }
 
+/// An actor that panicked and serves again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Restart {
+    /// Its name.
+    pub child: String,
+    /// Milliseconds from the panic until it took messages again, without the backoff that was waited out.
+    pub beyond_backoff_ms: f64,
+}
+
 /// Everything the invariants look at.
 #[derive(Clone, Debug, Default)]
 pub struct Evidence {
@@ -130,6 +139,10 @@ pub struct Evidence {
     pub left_groups: Vec<PathBuf>,
     /// Breakers that stayed open and queues that never drained: metric and value.
     pub undrained: Option<Vec<String>>,
+    /// What a fault itself found wrong: an order that was answered wrongly, something that stayed broken.
+    pub complaints: Vec<String>,
+    /// Actors that panicked and came back.
+    pub restarts: Vec<Restart>,
     /// Health through the scenario.
     pub samples: Vec<Sample>,
     /// The faults.

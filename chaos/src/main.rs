@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
+use ultimate_mcp_chaos::place::{Clock, MemoryGroup, SmallDisk};
 use ultimate_mcp_chaos::report::{self, Line};
 use ultimate_mcp_chaos::run::{self, INTERRUPTED};
-use ultimate_mcp_chaos::scenario::{self, Scenario};
-use ultimate_mcp_chaos::world::{SharedNeo4j, SmallDisk};
+use ultimate_mcp_chaos::scenario::{self, Fault, Scenario};
+use ultimate_mcp_chaos::world::SharedNeo4j;
 
 /// What one scenario takes at most when nothing is wrong; no scenario begins with less time left.
 const SCENARIO_MAX: Duration = Duration::from_secs(60);
@@ -93,8 +94,8 @@ fn run(arguments: &Arguments) -> Result<bool> {
             complete = false;
             continue;
         }
-        if scenario.needs_small_disk() && !SmallDisk::is_possible() {
-            say(&format!("{:<34} not run: needs root, to mount a small disk", scenario.name()));
+        if let Some(missing) = missing(&scenario) {
+            say(&format!("{:<34} not run: needs {missing}", scenario.name()));
             continue;
         }
         let line = run::scenario(&scenario, seed, &runtime, &neo4j);
@@ -115,6 +116,18 @@ fn run(arguments: &Arguments) -> Result<bool> {
         say(&format!("\n{text}"));
     }
     Ok(complete && reports.is_empty())
+}
+
+/// What this machine lacks for a scenario.
+fn missing(scenario: &Scenario) -> Option<&'static str> {
+    if scenario.needs_small_disk() && !SmallDisk::is_possible() {
+        return Some("root, to mount a small disk");
+    }
+    if scenario.has(|fault| matches!(fault, Fault::FillMemory(_))) && !MemoryGroup::is_possible() {
+        return Some("root and control groups of version 1 that limit memory");
+    }
+    let clock = scenario.has(|fault| fault == Fault::JumpClock);
+    (clock && !Clock::is_possible()).then_some("libfaketime")
 }
 
 /// What is to run: what was named, or every single fault and then pairs.

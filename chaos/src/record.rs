@@ -13,6 +13,10 @@ pub enum Part {
     Redis,
     /// Neo4j, or the way to it.
     Neo4j,
+    /// The file in which roles are stored, or the actor that owns it.
+    Roles,
+    /// The queue of jobs.
+    Jobs,
 }
 
 /// A kind of call that the workload makes.
@@ -79,9 +83,9 @@ impl Kind {
             Self::Once => &[Part::Cell, Part::Redis],
             Self::Upsert | Self::Query if neo4j => &[Part::Neo4j],
             // The queue is the node's own file; runs of jobs come later.
-            Self::Upsert | Self::Query | Self::Job | Self::Prompts | Self::Role | Self::Refused => {
-                &[]
-            }
+            Self::Job => &[Part::Jobs],
+            Self::Role => &[Part::Roles],
+            Self::Upsert | Self::Query | Self::Prompts | Self::Refused => &[],
         }
     }
 
@@ -122,6 +126,8 @@ pub struct Record {
     pub request_id: String,
     /// What it was.
     pub kind: Kind,
+    /// The node it was sent to.
+    pub node: usize,
     /// When it was sent, since the scenario began.
     pub began: Duration,
     /// When its outcome was known.

@@ -12,6 +12,8 @@ use crate::scenario::Scenario;
 const SHOWN_MAX: usize = 8;
 /// Requests of the timeline.
 const TIMELINE_MAX: usize = 60;
+/// Calls below a line that should have succeeded and did not.
+const MISSED_MAX: usize = 4;
 
 /// What came of one scenario.
 pub struct Line {
@@ -25,6 +27,8 @@ pub struct Line {
     pub slowest: (Option<Duration>, Option<Duration>),
     /// From the end of the faults until everything worked.
     pub recovered: Option<Duration>,
+    /// Those of the unaffected that did not succeed all the same.
+    missed: Vec<String>,
     evidence: Evidence,
     server_said: String,
 }
@@ -32,8 +36,7 @@ pub struct Line {
 impl Line {
     /// Judges what a scenario left.
     pub fn judge(scenario: &Scenario, evidence: Evidence, server_said: String) -> Self {
-        let (hurt, neo4j) = (scenario.hurts(), scenario.needs_neo4j());
-        let unaffected = |record: &&Record| !record.kind.is_affected(&hurt, neo4j);
+        let unaffected = |record: &&Record| scenario.spares(record);
         let window = evidence.window();
         // What the runner itself hung up on says nothing about the server.
         let own = |record: &&Record| !record.subject.is_empty();
@@ -47,7 +50,15 @@ impl Line {
             .map(|window| calls().filter(|record| record.ended < window.began).collect())
             .unwrap_or_default();
         let done = during.iter().filter(|record| record.outcome.is_done()).count();
+        let missed = during.iter().filter(|record| !record.outcome.is_done());
+        let missed = missed.map(|record| {
+            let Record { kind, node, outcome, request_id, .. } = record;
+            let (kind, at) = (kind.name(), record.began.as_secs_f64());
+            format!("missed: {kind} {request_id} at node {node}, {at:.2} s: {outcome:?}")
+        });
+        let missed = missed.take(MISSED_MAX).collect();
         Self {
+            missed,
             name: scenario.name(),
             verdicts: invariants::ALL.iter().map(|one| (one.check)(&evidence)).collect(),
             unaffected: (during.len(), done),
@@ -78,7 +89,8 @@ impl Line {
         let (all, done) = self.unaffected;
         let share = match all {
             0 => "–".to_owned(),
-            _ => format!("{:.1} % of {all}", 100.0 * done as f64 / all as f64),
+            // Rounded down: 100 % is said of nothing that failed.
+            _ => format!("{:.2} % of {all}", (10_000.0 * done as f64 / all as f64).floor() / 100.0),
         };
         let millis = |time: Option<Duration>| {
             time.map_or("–".to_owned(), |time| time.as_millis().to_string())
@@ -87,7 +99,19 @@ impl Line {
             .recovered
             .map_or("never".to_owned(), |time| format!("{:.2} s", time.as_secs_f64()));
         let slowest = format!("{} → {}", millis(self.slowest.0), millis(self.slowest.1));
-        let _ = write!(row, "  {share:>15}  {slowest:>13}  {recovered:>8}");
+        let _ = write!(row, "  {share:>17}  {slowest:>13}  {recovered:>8}");
+        let beyond = self.evidence.restarts.iter().map(|restart| restart.beyond_backoff_ms);
+        if let Some(longest) = beyond.reduce(f64::max) {
+            let times = self.evidence.restarts.len();
+            let _ = write!(
+                row,
+                "\n{:<34} {times} panics, serving at most {longest:.1} ms after the backoff",
+                ""
+            );
+        }
+        for missed in &self.missed {
+            let _ = write!(row, "\n{:<34} {missed}", "");
+        }
         row
     }
 
@@ -141,7 +165,7 @@ impl Line {
 pub fn head() -> String {
     let ids: Vec<String> = invariants::ALL.iter().map(|one| format!("{:<2}", one.id)).collect();
     format!(
-        "{:<34} {}  {:>15}  {:>13}  {:>8}",
+        "{:<34} {}  {:>17}  {:>13}  {:>8}",
         "scenario",
         ids.join(" "),
         "unaffected",
@@ -168,6 +192,7 @@ mod tests {
         let record = Record {
             request_id: "rq-1".to_owned(),
             kind: Kind::Run,
+            node: 0,
             began: Duration::from_millis(1500),
             ended: Duration::from_millis(1600),
             outcome: Outcome::Wrong("500".to_owned()),

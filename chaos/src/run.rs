@@ -4,7 +4,6 @@
 //! on → wait until every kind of call works again → wait until queues are empty, count again, read what is
 //! kept → stop the server, export and verify its audit → judge.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -15,15 +14,19 @@ use tokio::task::JoinSet;
 
 use crate::census;
 use crate::evidence::{Event, Evidence, Happened, Window};
-use crate::inject;
-use crate::record::{Kind, Record};
+use crate::inject::{self, Complaints, Scene};
+use crate::record::Kind;
 use crate::report::Line;
+use crate::restarts;
 use crate::rng::Rng;
 use crate::scenario::{Fault, Scenario};
+use crate::server::Server;
 use crate::watch::{self, Samples};
-use crate::workload::{Request, Workload};
+use crate::workload::Workload;
 use crate::world::{SharedNeo4j, World};
 
+/// What one node changes, every node knows within this (docs/nodes.md), and a little.
+const SEEN_MAX: Duration = Duration::from_millis(1200);
 /// Work before the first count: pools fill, interpreters start.
 const WARM_UP: Duration = Duration::from_millis(2000);
 /// Without work, so that a count is not of a moment's load.
@@ -68,32 +71,38 @@ pub fn scenario(
     runtime: &Runtime,
     neo4j: &SharedNeo4j,
 ) -> Result<Line> {
+    let complaints = Complaints::default();
     let world = World::start(scenario, neo4j)?;
     // Scenarios share Neo4j: their nodes must not have the same keys.
     let number = STARTED.fetch_add(1, Ordering::SeqCst);
     let prefix = format!("c{seed}-{}-{number}", std::process::id());
-    let load = Workload::new(world.server.url(), world.tokens()?, prefix)?;
-    let said = |error: anyhow::Error| error.context(world.server.said(15));
-    let mut evidence = work(scenario, seed, runtime, &world, &load).map_err(said)?;
-    close(&world, &mut evidence).map_err(said)?;
-    let server_said = world.server.said(40);
+    let load = Workload::new(runtime.handle(), world.urls(), world.tokens()?, prefix)?;
+    let said = |error: anyhow::Error| error.context(world.said(15));
+    let scene = Scene { world: &world, load: &load, complaints: &complaints };
+    let mut evidence = work(scenario, seed, runtime, &scene).map_err(said)?;
+    evidence.complaints = complaints.taken();
+    for node in &world.nodes {
+        close(node, &mut evidence).map_err(said)?;
+        evidence.restarts.extend(restarts::measure(&node.log()));
+    }
+    let server_said = world.said(40);
     Ok(Line::judge(scenario, evidence, server_said))
 }
 
 /// Everything that needs the server alive.
-fn work(
-    scenario: &Scenario,
-    seed: u64,
-    runtime: &Runtime,
-    world: &World,
-    load: &Arc<Workload>,
-) -> Result<Evidence> {
+fn work(scenario: &Scenario, seed: u64, runtime: &Runtime, scene: &Scene<'_>) -> Result<Evidence> {
+    let (world, load) = (scene.world, scene.load);
     let _inside = runtime.enter();
     runtime.block_on(lower(load))?;
+    if world.nodes.len() > 1 {
+        // Until every node knows of it.
+        pause(SEEN_MAX)?;
+    }
     let quiet = || -> Result<census::Census> {
         pause(QUIET)?;
-        let pid = world.server.pid().context("the server had ended")?;
-        census::of(pid).context("the server had ended")
+        let counted = world.nodes.iter().map(|node| node.pid().and_then(census::of));
+        let all: Option<Vec<census::Census>> = counted.collect();
+        Ok(census::sum(&all.context("a server had ended")?))
     };
     let loops = load.start();
     pause(WARM_UP)?;
@@ -104,15 +113,15 @@ fn work(
     let samples = Samples::begin(load);
     let loops = load.start();
     pause(BEFORE)?;
-    let faults = inject_all(scenario, seed, world, load)?;
+    let faults = inject_all(scenario, seed, scene)?;
     let ended = faults.iter().map(|fault| fault.window.ended).max().unwrap_or_default();
     // New clients beside the old ones: those may still wait for an answer that a fault took.
-    let fresh = load.start();
+    let fresh = load.start_few();
     let recovered = recovery(load, ended)?;
     pause(AFTER)?;
     let mut undrained = runtime.block_on(finish(load, vec![loops, fresh]));
     undrained.extend(runtime.block_on(watch::drained(load)));
-    world.server.notice();
+    world.nodes.iter().for_each(|node| node.notice());
     let after = quiet()?;
     let records = load.records();
     let mut seen = samples.taken();
@@ -149,29 +158,22 @@ async fn finish(load: &Workload, loops: Vec<JoinSet<()>>) -> Vec<String> {
 
 /// Stores a role below the one of the token: from now on the user may only look.
 async fn lower(load: &Workload) -> Result<()> {
-    let (path, token) = ("/api/v1/users/chaos-lowered/roles", Some(load.tokens().admin.as_str()));
-    let body = Some(json!({ "role": "viewer" }));
-    let method = reqwest::Method::POST;
-    let answer = load.send(Request { method, path, token, headers: &[], body }).await;
+    let (path, body) = ("/api/v1/users/chaos-lowered/roles", Some(json!({ "role": "viewer" })));
+    let answer = load.order(0, reqwest::Method::POST, path, body).await;
     let (status, answer) = answer.map_err(anyhow::Error::msg)?;
     ensure!(status == 200, "no role can be stored: {status} {answer}");
     Ok(())
 }
 
 /// Lets every fault of the scenario happen, each on a thread of its own.
-fn inject_all(
-    scenario: &Scenario,
-    seed: u64,
-    world: &World,
-    load: &Arc<Workload>,
-) -> Result<Vec<Happened>> {
+fn inject_all(scenario: &Scenario, seed: u64, scene: &Scene<'_>) -> Result<Vec<Happened>> {
     std::thread::scope(|scope| {
         let running: Vec<_> = scenario
             .faults
             .iter()
             .map(|fault| {
                 let rng = Rng::new(seed, &format!("{}/{}", scenario.name(), fault.name()));
-                scope.spawn(move || inject_one(*fault, rng, world, load))
+                scope.spawn(move || inject_one(*fault, rng, scene))
             })
             .collect();
         let mut happened = Vec::new();
@@ -184,18 +186,14 @@ fn inject_all(
     })
 }
 
-fn inject_one(
-    fault: Fault,
-    mut rng: Rng,
-    world: &World,
-    load: &Arc<Workload>,
-) -> Result<Vec<Happened>> {
+fn inject_one(fault: Fault, mut rng: Rng, scene: &Scene<'_>) -> Result<Vec<Happened>> {
+    let load = scene.load;
     let mut happened = Vec::new();
     for time in 0..inject::times(fault, &mut rng) {
         let offset = if time == 0 { rng.millis(0, 300) } else { rng.millis(1200, 2000) };
         pause(offset)?;
         let began = load.now();
-        let begun = inject::begin(fault, world, load, &mut rng)?;
+        let begun = inject::begin(fault, scene, &mut rng)?;
         pause(begun.lasts)?;
         let until = load.now();
         drop(begun.undo);
@@ -211,12 +209,8 @@ fn inject_one(
 fn recovery(load: &Workload, ended: Duration) -> Result<Option<Duration>> {
     let end = Instant::now() + RECOVERY_MAX;
     while Instant::now() < end {
-        let records = load.records();
-        let first = |kind: Kind| {
-            let after = |r: &&Record| r.kind == kind && r.began >= ended && r.outcome.is_done();
-            records.iter().filter(after).map(|record| record.ended).min()
-        };
-        let firsts: Option<Vec<Duration>> = Kind::ALL.iter().map(|kind| first(*kind)).collect();
+        let first = |kind: &Kind| load.first_done(*kind, ended);
+        let firsts: Option<Vec<Duration>> = Kind::ALL.iter().map(first).collect();
         if let Some(last) = firsts.and_then(|firsts| firsts.into_iter().max()) {
             return Ok(Some(last.saturating_sub(ended)));
         }
@@ -225,23 +219,25 @@ fn recovery(load: &Workload, ended: Duration) -> Result<Option<Duration>> {
     Ok(None)
 }
 
-/// Stops the server and reads what it leaves: audit, processes, control groups.
-fn close(world: &World, evidence: &mut Evidence) -> Result<()> {
-    let server = &world.server;
+/// Stops a server and reads what it leaves: audit, processes, control groups.
+fn close(server: &Server, evidence: &mut Evidence) -> Result<()> {
     server.stop()?;
-    let mut events = export(world)?;
+    let mut events = export(server)?;
     if has_open_calls(&events) {
         // What lost its outcome while the process lived on gets it at the next start.
         server.start()?;
         pause(QUIET)?;
         server.stop()?;
-        events = export(world)?;
+        events = export(server)?;
     }
-    evidence.events = events;
+    evidence.events.extend(events);
     let verified = server.cli(&["audit", "verify"])?;
     let said = [verified.stdout, verified.stderr].concat();
     let said = String::from_utf8_lossy(&said).trim().to_owned();
-    evidence.chain = Some((verified.status.success(), said));
+    // Of several chains one that does not verify is enough.
+    if !matches!(evidence.chain, Some((false, _))) {
+        evidence.chain = Some((verified.status.success(), said));
+    }
 
     let seen = server.seen();
     let launchers: Vec<u32> = seen
@@ -251,11 +247,11 @@ fn close(world: &World, evidence: &mut Evidence) -> Result<()> {
         .collect();
     let end = Instant::now() + GONE_MAX;
     loop {
-        evidence.left_processes =
-            seen.iter().filter(|life| census::is_alive(life)).cloned().collect();
-        evidence.left_groups = census::groups(&launchers);
-        let gone = evidence.left_processes.is_empty() && evidence.left_groups.is_empty();
-        if gone || Instant::now() > end {
+        let left: Vec<_> = seen.iter().filter(|life| census::is_alive(life)).cloned().collect();
+        let groups = census::groups(&launchers);
+        if (left.is_empty() && groups.is_empty()) || Instant::now() > end {
+            evidence.left_processes.extend(left);
+            evidence.left_groups.extend(groups);
             return Ok(());
         }
         std::thread::sleep(LOOK_EVERY);
@@ -268,11 +264,11 @@ fn has_open_calls(events: &[Event]) -> bool {
     intents != outcomes
 }
 
-fn export(world: &World) -> Result<Vec<Event>> {
+fn export(server: &Server) -> Result<Vec<Event>> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("audit.jsonl");
     let name = path.to_str().context("a folder with a strange name")?;
-    let out = world.server.cli(&["audit", "export", name])?;
+    let out = server.cli(&["audit", "export", name])?;
     ensure!(out.status.success(), "audit export: {}", String::from_utf8_lossy(&out.stderr));
     let text = std::fs::read_to_string(&path)?;
     let events = text

@@ -1,6 +1,6 @@
 //! What is broken: the faults, what each may hurt, and the table of scenarios.
 
-use crate::record::Part;
+use crate::record::{Part, Record};
 use crate::rng::Rng;
 
 /// A dependency behind a fault proxy.
@@ -87,7 +87,37 @@ pub enum Fault {
     BurnCpu,
     /// The data directory is on a small file system of which this many percent are taken.
     FillDisk(u8),
+    /// Valid and invalid changes of the configuration, by file, signal and request.
+    ConfigReload,
+    /// Three of ten passes fail at fault points of the cell, Redis, the jobs and the roles.
+    InjectSteps,
+    /// Three of ten commits of the audit fail.
+    InjectAudit,
+    /// The actor of the roles, or of the audit, panics again and again.
+    Panics(Actor),
+    /// SIGKILL of one of two nodes, started again.
+    KillNode,
+    /// SIGSTOP of one of two nodes for a while.
+    PauseNode,
+    /// New keys for tokens and jobs, node by node, while clients work.
+    RotateKeys,
+    /// The control group of the server is filled to this many percent by a neighbour.
+    FillMemory(u8),
+    /// The wall clock of the server jumps an hour forth and back.
+    JumpClock,
 }
+
+/// An actor that can be made to panic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Actor {
+    /// Stores roles.
+    Authorization,
+    /// Writes the audit: nothing goes on without it.
+    Audit,
+}
+
+/// The node that faults of one node hit.
+pub const VICTIM: usize = 1;
 
 impl Fault {
     /// Its name in reports and on the command line.
@@ -105,21 +135,61 @@ impl Fault {
             Self::BurnCpu => "cpu-50%".to_owned(),
             Self::FillDisk(100) => "disk-full".to_owned(),
             Self::FillDisk(percent) => format!("disk-{percent}%"),
+            Self::ConfigReload => "config-reload".to_owned(),
+            Self::InjectSteps => "injected-30%".to_owned(),
+            Self::InjectAudit => "injected-audit-30%".to_owned(),
+            Self::Panics(Actor::Authorization) => "panics-roles".to_owned(),
+            Self::Panics(Actor::Audit) => "panics-audit".to_owned(),
+            Self::KillNode => "kill-node".to_owned(),
+            Self::PauseNode => "stop-node".to_owned(),
+            Self::RotateKeys => "key-rotation".to_owned(),
+            Self::FillMemory(percent) => format!("memory-{percent}%"),
+            Self::JumpClock => "clock-jumps".to_owned(),
         }
     }
 
     /// What it may make fail; everything else must go on.
     pub fn hurts(self) -> &'static [Part] {
         match self {
-            Self::KillServer | Self::PauseServer | Self::FillDisk(100) => &[Part::Server],
+            Self::KillServer
+            | Self::PauseServer
+            | Self::FillDisk(100)
+            | Self::InjectAudit
+            | Self::Panics(Actor::Audit) => &[Part::Server],
+            Self::InjectSteps => &[Part::Cell, Part::Redis, Part::Jobs, Part::Roles],
+            Self::Panics(Actor::Authorization) => &[Part::Roles],
             Self::KillLauncher | Self::KillCells => &[Part::Cell],
             Self::PauseRedis => &[Part::Redis],
             Self::Kill(engine) | Self::Net(engine, _) => match engine.part() {
                 Part::Redis => &[Part::Redis],
                 _ => &[Part::Neo4j],
             },
-            Self::SlowClients | Self::DyingClients | Self::BurnCpu | Self::FillDisk(_) => &[],
+            // Of a node only what was sent to it: see `Scenario::spares`.
+            Self::KillNode | Self::PauseNode => &[],
+            Self::SlowClients
+            | Self::DyingClients
+            | Self::BurnCpu
+            | Self::FillDisk(_)
+            | Self::ConfigReload
+            | Self::RotateKeys
+            | Self::FillMemory(_)
+            | Self::JumpClock => &[],
         }
+    }
+
+    /// Whether it is about several nodes.
+    pub fn needs_nodes(self) -> bool {
+        matches!(self, Self::KillNode | Self::PauseNode | Self::RotateKeys)
+    }
+
+    /// Whether the server must be built with fault points.
+    pub fn needs_fault_points(self) -> bool {
+        matches!(self, Self::InjectSteps | Self::InjectAudit | Self::Panics(_))
+    }
+
+    /// Whether it may happen beside another: not when the server runs in surroundings of its own.
+    fn may_be_in_pairs(self) -> bool {
+        !self.needs_nodes() && !matches!(self, Self::FillMemory(_) | Self::JumpClock)
     }
 
     /// Whether a dependency cannot be reached at all, so that health must not say `ready`.
@@ -132,7 +202,9 @@ impl Fault {
 
     /// Whether the graph must be kept in Neo4j.
     pub fn needs_neo4j(self) -> bool {
+        // Several nodes have one graph only where Neo4j keeps it.
         matches!(self, Self::Kill(Engine::Neo4j) | Self::Net(Engine::Neo4j, _))
+            || self.needs_nodes()
     }
 
     /// Whether the data directory must be on a small file system of its own.
@@ -157,6 +229,23 @@ impl Scenario {
     /// What its faults may make fail.
     pub fn hurts(&self) -> Vec<Part> {
         self.faults.iter().flat_map(|fault| fault.hurts()).copied().collect()
+    }
+
+    /// Whether nothing stood in the way of a call.
+    pub fn spares(&self, record: &Record) -> bool {
+        let at_victim = record.node == VICTIM
+            && self.faults.iter().any(|f| matches!(f, Fault::KillNode | Fault::PauseNode));
+        !at_victim && !record.kind.is_affected(&self.hurts(), self.needs_neo4j())
+    }
+
+    /// How many servers run.
+    pub fn node_count(&self) -> usize {
+        if self.faults.iter().any(|fault| fault.needs_nodes()) { 2 } else { 1 }
+    }
+
+    /// Whether any of its faults is this one.
+    pub fn has(&self, wanted: impl Fn(Fault) -> bool) -> bool {
+        self.faults.iter().any(|fault| wanted(*fault))
     }
 
     /// Whether the graph must be kept in Neo4j.
@@ -185,18 +274,27 @@ pub fn singles() -> Vec<Scenario> {
         Fault::SlowClients,
         Fault::DyingClients,
         Fault::BurnCpu,
+        Fault::FillMemory(80),
         Fault::FillDisk(95),
         Fault::FillDisk(100),
+        Fault::ConfigReload,
+        Fault::InjectSteps,
+        Fault::InjectAudit,
+        Fault::Panics(Actor::Authorization),
+        Fault::Panics(Actor::Audit),
+        Fault::JumpClock,
         Fault::Kill(Engine::Neo4j),
     ]);
     faults.extend(Trouble::ALL.map(|trouble| Fault::Net(Engine::Neo4j, trouble)));
+    faults.extend([Fault::KillNode, Fault::PauseNode, Fault::RotateKeys]);
     faults.into_iter().map(|fault| Scenario { faults: vec![fault] }).collect()
 }
 
 /// The `number`th pair of this seed: two different faults that do not break the same thing.
 pub fn pair(seed: u64, number: usize) -> Scenario {
     let mut rng = Rng::new(seed, &format!("pair-{number}"));
-    let all: Vec<Fault> = singles().into_iter().flat_map(|scenario| scenario.faults).collect();
+    let singles = singles().into_iter().flat_map(|scenario| scenario.faults);
+    let all: Vec<Fault> = singles.filter(|fault| fault.may_be_in_pairs()).collect();
     loop {
         let (a, b) = (all[rng.below(all.len())], all[rng.below(all.len())]);
         let same = a == b || a.hurts().iter().any(|part| b.hurts().contains(part));

@@ -1,6 +1,6 @@
 //! The server under test: the real binary on one port and one data directory through all its lives.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use ultimate_mcp_testkit::free_port;
 
 use crate::census::{self, Life};
 
@@ -22,12 +21,23 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Variable that names the binary; without it, the one beside this program.
 const BINARY_VARIABLE: &str = "ULTIMATE_MCP_BINARY";
 
+/// Where a server runs, beside its settings; of no concern to its command line.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// Variables of the process.
+    pub environment: Vec<(String, String)>,
+    /// The file whose writing moves a process into a control group.
+    pub group: Option<PathBuf>,
+}
+
 /// A server that can be killed, stopped and started again; ends with this value.
 pub struct Server {
     binary: PathBuf,
     data: PathBuf,
     log: PathBuf,
-    settings: Vec<(String, String)>,
+    config: PathBuf,
+    surroundings: Surroundings,
+    settings: Mutex<HashMap<String, String>>,
     port: u16,
     child: Mutex<Option<Child>>,
     seen: Mutex<HashSet<Life>>,
@@ -57,17 +67,27 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Server {
-    /// A server that is not started yet. `settings`: keys without the prefix, e.g. `HTTP__PORT`.
+    /// A server that is not started yet; its log and its configuration file are named after its data
+    /// directory. `settings`: keys without the prefix, e.g. `HTTP__DRAIN_SECONDS`.
     ///
     /// # Errors
-    /// When there is no binary.
-    pub fn new(folder: &Path, data: &Path, settings: Vec<(String, String)>) -> Result<Arc<Self>> {
+    /// When there is no binary, or no file can be written.
+    pub fn new(
+        data: &Path,
+        port: u16,
+        settings: Vec<(String, String)>,
+        surroundings: Surroundings,
+    ) -> Result<Arc<Self>> {
+        let config = data.with_extension("toml");
+        std::fs::write(&config, "")?;
         Ok(Arc::new(Self {
             binary: binary()?,
             data: data.to_owned(),
-            log: folder.join("server.log"),
-            settings,
-            port: free_port(),
+            log: data.with_extension("log"),
+            config,
+            surroundings,
+            settings: Mutex::new(settings.into_iter().collect()),
+            port,
             child: Mutex::new(None),
             seen: Mutex::default(),
         }))
@@ -88,12 +108,44 @@ impl Server {
         &self.data
     }
 
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.binary);
-        let settings = self.settings.iter();
-        command.envs(settings.map(|(key, value)| (format!("ULTIMATE_MCP__{key}"), value)));
+    /// Its configuration file, empty unless somebody writes into it.
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    /// Changes a setting for its next life.
+    pub fn set(&self, key: &str, value: &str) {
+        held(&self.settings).insert(key.to_owned(), value.to_owned());
+    }
+
+    /// Everything it said, in all its lives.
+    pub fn log(&self) -> String {
+        let text = std::fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
+    fn configured(&self, mut command: Command) -> Command {
+        let settings = held(&self.settings);
+        command.envs(settings.iter().map(|(key, value)| (format!("ULTIMATE_MCP__{key}"), value)));
         command.env("ULTIMATE_MCP__HTTP__PORT", self.port.to_string());
         command
+    }
+
+    /// The server itself; where it has a control group, a shell enters it and becomes the server.
+    fn serving(&self) -> Command {
+        let mut command = match &self.surroundings.group {
+            None => Command::new(&self.binary),
+            Some(group) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]);
+                shell.arg(group).arg(&self.binary);
+                shell
+            }
+        };
+        command.arg("serve").arg("--config").arg(&self.config).arg("--data-dir").arg(&self.data);
+        let variables = &self.surroundings.environment;
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        self.configured(command)
     }
 
     /// Starts it without waiting for it to answer; does nothing while it runs.
@@ -108,9 +160,8 @@ impl Server {
             return Ok(());
         }
         let log = std::fs::File::options().create(true).append(true).open(&self.log)?;
-        let mut command = self.command();
-        command.args(["serve", "--data-dir"]).arg(&self.data).stdin(Stdio::null());
-        command.stdout(log.try_clone()?).stderr(log);
+        let mut command = self.serving();
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         // A group of its own: ctrl-c in the terminal is for the runner, which ends it in order.
         command.process_group(0);
         *child = Some(command.spawn().context("cannot start the server")?);
@@ -183,14 +234,22 @@ impl Server {
     /// # Errors
     /// When the binary cannot be started.
     pub fn cli(&self, arguments: &[&str]) -> Result<Output> {
-        let mut command = self.command();
+        self.cli_with(arguments, &[])
+    }
+
+    /// The same with more variables.
+    ///
+    /// # Errors
+    /// When the binary cannot be started.
+    pub fn cli_with(&self, arguments: &[&str], environment: &[(String, String)]) -> Result<Output> {
+        let mut command = self.configured(Command::new(&self.binary));
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         Ok(command.args(arguments).arg("--data-dir").arg(&self.data).output()?)
     }
 
     /// The last lines of its warnings and errors.
     pub fn said(&self, lines: usize) -> String {
-        let text = std::fs::read(&self.log).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
+        let text = self.log();
         // What it says at a start holds a token, and what went well explains nothing.
         let telling = |line: &&str| !line.contains("eyJ") && !line.contains("\"info\"");
         let all: Vec<&str> = text.lines().filter(telling).filter(|l| l.starts_with('{')).collect();

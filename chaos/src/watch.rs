@@ -70,7 +70,8 @@ impl Drop for Samples {
 /// One look at `/ready`.
 pub async fn sample(load: &Workload) -> Sample {
     let method = reqwest::Method::GET;
-    let request = Request { method, path: "/ready", token: None, headers: &[], body: None };
+    let request =
+        Request { node: 0, method, path: "/ready", token: None, headers: &[], body: None };
     let asked = tokio::time::timeout(SAMPLE_PATIENCE, load.send(request)).await;
     let health = match asked {
         Ok(Ok((_, body))) => Health::Said(body["status"].as_str().unwrap_or("").to_owned()),
@@ -83,10 +84,13 @@ pub async fn sample(load: &Workload) -> Sample {
 pub async fn drained(load: &Workload) -> Vec<String> {
     let end = Instant::now() + DRAIN_MAX;
     loop {
-        let mut left = match load.read("/metrics").await {
-            Ok((200, body)) => undrained(body.as_str().unwrap_or("")),
-            other => vec![format!("/metrics: {other:?}")],
-        };
+        let mut left = Vec::new();
+        for node in 0..load.node_count() {
+            match load.read_at(node, "/metrics").await {
+                Ok((200, body)) => left.extend(undrained(body.as_str().unwrap_or(""))),
+                other => left.push(format!("/metrics: {other:?}")),
+            }
+        }
         let health = sample(load).await.health;
         if health != Health::Said("ready".to_owned()) {
             left.push(format!("/ready: {health:?}"));
@@ -137,9 +141,8 @@ pub async fn nodes(load: &Workload) -> Result<HashSet<String>> {
     let cypher = "MATCH (n:Chaos) WHERE n.key STARTS WITH $prefix RETURN n.key AS key";
     let parameters = json!({ "prefix": load.prefix() });
     let body = json!({ "cypher": cypher, "parameters": parameters, "row_limit": ROWS_MAX });
-    let (method, path) = (reqwest::Method::POST, "/api/v1/tools/graph_query");
-    let token = Some(load.tokens().admin.as_str());
-    let answer = load.send(Request { method, path, token, headers: &[], body: Some(body) }).await;
+    let path = "/api/v1/tools/graph_query";
+    let answer = load.order(0, reqwest::Method::POST, path, Some(body)).await;
     let (status, answer) = answer.map_err(anyhow::Error::msg)?;
     ensure!(status == 200, "the graph: {status} {answer}");
     let rows = answer["rows"].as_array().context("an answer without rows")?;

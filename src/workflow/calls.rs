@@ -16,7 +16,7 @@ use crate::error::{ApiError, Code};
 use crate::jobs::{queueable, resumed};
 use crate::origin::Origin;
 use crate::state::AppState;
-use crate::tools::{Effects, ToolDescriptor, ToolOutput};
+use crate::tools::{Effects, ToolDescriptor, ToolOutput, ToolRequest};
 use crate::tools_call::tools_call;
 
 /// What a workflow needs to know of a tool.
@@ -115,7 +115,8 @@ impl Steps for EngineSteps {
             };
             let StepOrder { identity, origin, tool, arguments, deadline } = order;
             let caller = resumed(&state, &origin, identity, tool)?;
-            tools_call(&state, &caller, &origin, tool, arguments, deadline).await
+            let request = ToolRequest { name: tool, arguments, deadline, events: None };
+            tools_call(&state, &caller, &origin, request).await
         })
     }
 }

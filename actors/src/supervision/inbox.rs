@@ -83,8 +83,13 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Pump<A> {
         task: &mut std::task::Context<'_>,
     ) -> Poll<()> {
         // First polled after `started` and what it waits for: from here on the child handles messages.
-        if matches!(self.node.state(), ChildState::Starting | ChildState::Restarting) {
-            self.node.set_state(ChildState::Running);
+        match self.node.state() {
+            ChildState::Starting => self.node.set_state(ChildState::Running),
+            ChildState::Restarting => {
+                self.node.set_state(ChildState::Running);
+                tracing::info!(child = %self.node.name, "supervision.running");
+            }
+            _ => {}
         }
         while !context.waiting() {
             let Some(letter) = ready!(self.inbox.poll_next(self.stay.number, task)) else {

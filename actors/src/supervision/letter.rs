@@ -4,7 +4,10 @@
 //! takes it back; so a caller whose deadline passed knows whether work had begun.
 //! Called by: `ChildRef` (writing, taking back), the pump (opening), the hand and the inbox (losing).
 
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context as TaskContext, Poll};
 
 use actix::dev::MessageResponse;
 use actix::prelude::*;
@@ -39,6 +42,8 @@ enum Content<M: Message> {
     InHand {
         reply: Option<Reply<M::Result>>,
         place: Place,
+        /// Where the handler's answer comes from, when it did not give it at once.
+        answer: Option<oneshot::Receiver<M::Result>>,
     },
     Over,
 }
@@ -87,8 +92,8 @@ where
                 *content = Content::TakenBack { _place: Some(place) };
                 TakeBack::NotBegun
             }
-            Content::InHand { reply, place } => {
-                *content = Content::InHand { reply, place };
+            held @ Content::InHand { .. } => {
+                *content = held;
                 TakeBack::Begun
             }
             taken @ Content::TakenBack { .. } => {
@@ -112,7 +117,7 @@ where
                     }
                     return None;
                 }
-                *content = Content::InHand { reply, place };
+                *content = Content::InHand { reply, place, answer: None };
                 Some(message)
             }
             Content::TakenBack { .. } => {
@@ -127,9 +132,27 @@ where
         }
     }
 
+    /// Keeps the place where the handler's answer will come from, for [`Self::poll_answer`] and for
+    /// whoever loses the letter: an answer that was given before a crash is still the answer.
+    fn await_answer(&self, from: oneshot::Receiver<M::Result>) {
+        if let Content::InHand { answer, .. } = &mut *lock(&self.content) {
+            *answer = Some(from);
+        }
+    }
+
+    /// The handler's answer; `None` when it will not give one, or the letter is over.
+    fn poll_answer(&self, task: &mut TaskContext<'_>) -> Poll<Option<M::Result>> {
+        match &mut *lock(&self.content) {
+            Content::InHand { answer: Some(answer), .. } => {
+                Pin::new(answer).poll(task).map(Result::ok)
+            }
+            _ => Poll::Ready(None),
+        }
+    }
+
     fn answer(&self, value: M::Result) {
         let content = std::mem::replace(&mut *lock(&self.content), Content::Over);
-        if let Content::InHand { reply, place } = content {
+        if let Content::InHand { reply, place, .. } = content {
             // First the place, so that a caller who asks again on the answer finds it free.
             drop(place);
             if let Some(reply) = reply {
@@ -149,7 +172,16 @@ where
         let content = std::mem::replace(&mut *lock(&self.content), Content::Over);
         let (reply, place) = match content {
             Content::Queued { reply, place, .. } => (reply, place),
-            Content::InHand { reply, place } => (reply, place),
+            Content::InHand { reply, place, answer } => {
+                if let Some(Ok(value)) = answer.map(|mut answer| answer.try_recv()) {
+                    drop(place);
+                    if let Some(reply) = reply {
+                        let _ = reply.send(Ok(value));
+                    }
+                    return;
+                }
+                (reply, place)
+            }
             Content::TakenBack { .. } | Content::Over => return,
         };
         place.count_lost();
@@ -190,14 +222,15 @@ where
             }
             Err(oneshot::error::TryRecvError::Empty) => {
                 let stay = Arc::clone(stay);
+                self.await_answer(answer);
                 let follow = async move {
-                    let outcome = answer.await;
+                    let outcome = poll_fn(|task| self.poll_answer(task)).await;
                     stay.hand.put_down(grip);
                     match outcome {
-                        Ok(value) => self.answer(value),
+                        Some(value) => self.answer(value),
                         // A detached handler future (`ResponseFuture`) panicked: it took only
                         // itself down, and this message.
-                        Err(_) => self.lose(Loss::Crashed),
+                        None => self.lose(Loss::Crashed),
                     }
                 };
                 context.spawn(follow.into_actor(actor));

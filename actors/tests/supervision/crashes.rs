@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use actix::dev::{MessageResponse, OneshotSender};
+use actix::fut::wrap_future;
+use actix::prelude::*;
 use futures_util::future::{join, join_all};
 use ultimate_mcp_actors::supervision::{AskError, ChildSpec, ChildState, PolicyOptions};
 
@@ -54,6 +57,43 @@ async fn a_panic_anywhere_in_an_actors_life_is_survived() {
         1,
         "rebuilt in `restarting`, not by the factory"
     );
+}
+
+/// Answered by a future of the actor that panics right after it.
+struct AnsweredThenBoom;
+
+impl Message for AnsweredThenBoom {
+    type Result = u32;
+}
+
+/// Hands the reply to such a future.
+struct Answering;
+
+impl Handler<AnsweredThenBoom> for Worker {
+    type Result = Answering;
+
+    fn handle(&mut self, _: AnsweredThenBoom, _: &mut Context<Self>) -> Answering {
+        Answering
+    }
+}
+
+impl MessageResponse<Worker, AnsweredThenBoom> for Answering {
+    fn handle(self, context: &mut Context<Worker>, reply: Option<OneshotSender<u32>>) {
+        let answering = async move {
+            reply.unwrap().send(7).unwrap();
+            panic!("after the answer");
+        };
+        context.spawn(wrap_future(answering));
+    }
+}
+
+#[actix_rt::test]
+async fn what_was_answered_before_a_crash_is_told_as_answered() {
+    let (root, _exit) = root(quick());
+    let child = spawn(&root, "worker").await;
+    assert_eq!(child.ask(AnsweredThenBoom, soon()).await.unwrap(), 7);
+    until("the panic", || node(&root, "worker").panics == 1).await;
+    assert_eq!(child.ask(Add(1), soon()).await.unwrap(), 1);
 }
 
 #[actix_rt::test]

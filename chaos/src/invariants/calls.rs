@@ -1,6 +1,6 @@
 //! I1 and I5: each call by itself, in the audit and at its client.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::Verdict;
 use crate::evidence::{Event, Evidence};
@@ -69,9 +69,9 @@ pub(super) fn nothing_denied_is_granted(evidence: &Evidence) -> Verdict {
         }
     }
     // Whose client heard nothing must not have got anything either.
-    let ids: Vec<&str> = asked().map(|record| record.request_id.as_str()).collect();
+    let ids: HashSet<&str> = asked().map(|record| record.request_id.as_str()).collect();
     for event in evidence.events.iter().filter(|event| event.success == Some(true)) {
-        if ids.contains(&event.request_id.as_str()) {
+        if ids.contains(event.request_id.as_str()) {
             violations.push(format!("{} succeeded in the audit", event.request_id));
         }
     }

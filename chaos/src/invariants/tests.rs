@@ -25,6 +25,7 @@ fn record(kind: Kind, request: &str, outcome: Outcome) -> Record {
     Record {
         request_id: request.to_owned(),
         kind,
+        node: 0,
         began: seconds(1),
         ended: seconds(2),
         outcome,

@@ -50,7 +50,7 @@ pub(super) fn nothing_leaks(evidence: &Evidence) -> Verdict {
 /// I7.
 pub(super) fn everything_heals(evidence: &Evidence) -> Verdict {
     let Some(undrained) = &evidence.undrained else { return Verdict::Unjudged };
-    let mut violations = undrained.clone();
+    let mut violations = [undrained.clone(), evidence.complaints.clone()].concat();
     if evidence.recovered.is_none() {
         violations.push("some kind of call never worked again".to_owned());
     }

@@ -12,6 +12,7 @@ const LINTED: &str = "import os\n";
 /// One attempt of a call.
 pub(super) struct Call<'a> {
     pub kind: Kind,
+    pub node: usize,
     pub request_id: &'a str,
     pub subject: &'a str,
 }
@@ -74,7 +75,8 @@ impl Workload {
         let headers = [&[("X-Request-Id", call.request_id)], headers].concat();
         let (method, body) = (Method::POST, Some(body));
         let token = (!token.is_empty()).then_some(token);
-        self.send(Request { method, path, token, headers: &headers, body }).await
+        let node = call.node;
+        self.send(Request { node, method, path, token, headers: &headers, body }).await
     }
 
     async fn tool(&self, call: &Call<'_>, name: &str, body: Value, key: Option<&str>) -> Answer {
@@ -100,7 +102,9 @@ impl Workload {
             "jsonrpc": "2.0", "id": call.request_id, "method": "tools/call",
             "params": { "name": name, "arguments": arguments, "_meta": meta },
         });
-        self.post(call, "/mcp", &self.tokens().admin, &headers, body).await
+        let tokens = self.tokens();
+        let token = if call.kind == Kind::Prompts { &tokens.many } else { &tokens.admin };
+        self.post(call, "/mcp", token, &headers, body).await
     }
 
     /// Asks for a node that was acknowledged; before the first, for one that cannot be there.
