@@ -283,7 +283,8 @@ impl Breaker {
             if call.probe {
                 core.probes -= 1;
             }
-            if verdict == Verdict::Ignored {
+            // Begun before an operator took over: while the order holds, nothing is counted.
+            if verdict == Verdict::Ignored || core.operator.is_some() {
                 return;
             }
             let now = Instant::now();

@@ -8,6 +8,8 @@
 //! state machine alone); a test scans the sources for others.
 
 mod breaker;
+#[cfg(test)]
+mod breaker_model;
 mod budget;
 mod bulkhead;
 mod class;

@@ -33,6 +33,8 @@ mod observer;
 mod options;
 mod panics;
 pub mod policy;
+#[cfg(test)]
+mod policy_model;
 mod snapshot;
 mod stay;
 mod supervisor;
