@@ -15,13 +15,15 @@ use std::time::Instant;
 use futures_util::FutureExt;
 use serde_json::value::RawValue;
 use ultimate_mcp_actors::deadline::Deadline;
+use ultimate_mcp_actors::fault::Retry;
 use ultimate_mcp_actors::node::NodeId;
+use ultimate_mcp_actors::resilience::{Priority, Requester};
 
 use crate::admission::Permit;
 use crate::auth::Caller;
 use crate::error::{ApiError, Code};
 use crate::once::Once;
-use crate::origin::Origin;
+use crate::origin::{Origin, Transport};
 use crate::record::Record;
 use crate::state::AppState;
 use crate::tools::{Effects, Tool, ToolCall, ToolOutput};
@@ -39,12 +41,31 @@ pub async fn tools_call(
     arguments: &RawValue,
     deadline: Deadline,
 ) -> Result<ToolOutput, ApiError> {
+    let priority = match origin.transport {
+        Transport::Job => Priority::Background,
+        Transport::McpHttp | Transport::Rest => Priority::Interactive,
+    };
+    let requester = Requester::of(caller.id().clone(), priority);
+    requester.scope(carried_out(state, caller, origin, name, arguments, deadline)).await
+}
+
+/// The call itself, on behalf of its caller in whatever it reaches.
+async fn carried_out(
+    state: &AppState,
+    caller: &Caller,
+    origin: &Origin,
+    name: &str,
+    arguments: &RawValue,
+    deadline: Deadline,
+) -> Result<ToolOutput, ApiError> {
     let record = Record::of_tool(&state.engine.audit, caller, origin, name);
+    // However little time the client gives: what is to be recorded is.
+    let recording = state.call_deadline();
     let Some(tool) = state.registry.get(name) else {
         let unknown = ApiError::new(Code::UnknownTool, format!("unknown tool: {}", clip(name)));
         // Each guess costs an event in the audit, so guesses have a rate as well.
         let refusal = state.admission.admit_own(caller).await.err().unwrap_or(unknown);
-        return Err(record.refused(refusal, deadline).await);
+        return Err(record.refused(refusal, recording).await);
     };
     if let Some(node) = elsewhere(state, tool, arguments) {
         return sent_on(state, caller, origin, &record, &node, tool, arguments, deadline).await;
@@ -52,9 +73,12 @@ pub async fn tools_call(
     let descriptor = tool.descriptor();
     let permit = match state.admission.admit(caller, descriptor, record.call_id()).await {
         Ok(permit) => permit,
-        Err(refusal) => return Err(record.refused(refusal, deadline).await),
+        Err(refusal) => return Err(record.refused(refusal, recording).await),
     };
     let record = record.kind(descriptor.event_type);
+    if deadline.is_past() {
+        return Err(record.refused(not_begun(), recording).await);
+    }
     let Some(key) = &origin.idempotency_key else {
         return recorded(state, tool, &permit, &record, origin, arguments, deadline).await;
     };
@@ -86,7 +110,7 @@ async fn recorded(
     match descriptor.effects {
         // The intent must be durable before anything can happen.
         Effects::Durable => {
-            let open = record.begin(deadline).await?;
+            let open = record.begin(state.call_deadline()).await?;
             let result = work.await;
             open.close((&result).into(), started.elapsed()).await.and(result)
         }
@@ -103,7 +127,8 @@ async fn recorded(
                 let result = work.await;
                 open.close((&result).into(), started.elapsed()).await.and(result)
             };
-            let (intent, result) = futures_util::join!(record.intent_in_company(deadline), rest);
+            let (intent, result) =
+                futures_util::join!(record.intent_in_company(state.call_deadline()), rest);
             intent.and(result)
         }
     }
@@ -136,7 +161,7 @@ async fn sent_on(
     match answer {
         Err(error) if error.code == Code::NodeGone => {
             let refusal = state.admission.admit_own(caller).await.err().unwrap_or(error);
-            Err(record.refused(refusal, deadline).await)
+            Err(record.refused(refusal, state.call_deadline()).await)
         }
         answer => answer,
     }
@@ -150,6 +175,9 @@ async fn run(
     arguments: &RawValue,
     deadline: Deadline,
 ) -> Result<ToolOutput, ApiError> {
+    if deadline.is_past() {
+        return Err(not_begun());
+    }
     let call = ToolCall { permit, origin, arguments, deadline };
     let call = AssertUnwindSafe(tool.call(call)).catch_unwind();
     match tokio::time::timeout_at(deadline.instant(), call).await {
@@ -162,6 +190,12 @@ async fn run(
             "the call did not finish by its deadline; whether it had effects is unknown",
         )),
     }
+}
+
+/// The client's time was over first.
+fn not_begun() -> ApiError {
+    let text = "the time that the call was given was over before it began; nothing was run";
+    ApiError { retry: Retry::Safe, ..ApiError::new(Code::DeadlineExceeded, text) }
 }
 
 /// How a call ended, for metrics.

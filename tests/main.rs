@@ -57,6 +57,8 @@ mod start;
 mod supervision;
 #[path = "it/tidy.rs"]
 mod tidy;
+#[path = "it/time_limits.rs"]
+mod time_limits;
 #[path = "it/tokens.rs"]
 mod tokens;
 #[path = "it/tools.rs"]
