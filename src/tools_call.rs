@@ -46,7 +46,9 @@ pub async fn tools_call(
         Transport::McpHttp | Transport::Rest => Priority::Interactive,
     };
     let requester = Requester::of(caller.id().clone(), priority);
-    requester.scope(carried_out(state, caller, origin, name, arguments, deadline)).await
+    // On the heap: bound to a task it would take its room on the stack a second time.
+    let call = Box::pin(carried_out(state, caller, origin, name, arguments, deadline));
+    requester.scope(call).await
 }
 
 /// The call itself, on behalf of its caller in whatever it reaches.
