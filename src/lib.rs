@@ -24,6 +24,7 @@ pub mod reload;
 pub mod serve;
 mod state;
 pub mod telemetry;
+pub mod time_limit;
 pub mod tools;
 pub mod tools_call;
 pub mod workflow;

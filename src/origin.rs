@@ -10,6 +10,7 @@ use std::time::Duration;
 use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, USER_AGENT};
 use secrecy::SecretString;
+use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::idempotency::IdempotencyKey;
 use ultimate_mcp_actors::ids::{CallId, JobId, SessionId};
 use ultimate_mcp_actors::jobs::{Grip, Job};
@@ -95,8 +96,8 @@ pub struct Passage {
     pub authorization: Option<Arc<SecretString>>,
     /// The node that sent the call here; it is not sent on once more.
     pub forwarded_by: Option<NodeId>,
-    /// What the client had left when the other node sent it.
-    pub time_left: Option<Duration>,
+    /// When the client gives up, as it said itself or told the other node.
+    pub until: Option<Deadline>,
 }
 
 impl Origin {
@@ -143,8 +144,20 @@ impl Origin {
         self.ip = received.client_ip;
         self.session_id = received.session_id;
         self.passage.forwarded_by = Some(received.from);
-        self.passage.time_left = Some(received.time_left);
+        self.limit(Some(received.time_left));
         self
+    }
+
+    /// The client waits no longer than this from now.
+    pub fn limit(&mut self, span: Option<Duration>) {
+        let Some(span) = span else { return };
+        let until = Deadline::after(span);
+        self.passage.until = Some(self.passage.until.map_or(until, |before| before.min(until)));
+    }
+
+    /// This deadline, or the client's own when that is earlier.
+    pub fn within(&self, deadline: Deadline) -> Deadline {
+        self.passage.until.map_or(deadline, |until| until.min(deadline))
     }
 
     /// The trace id in 32 hex digits, when the client sent a valid `traceparent`.

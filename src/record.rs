@@ -85,6 +85,7 @@ impl Record {
             Code::IdempotencyKeyReused
             | Code::CallInProgress
             | Code::OutcomeUnknown
+            | Code::DeadlineExceeded
             | Code::Conflict => event.event_type,
             _ => EventType::AuthzDenied,
         };

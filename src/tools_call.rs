@@ -14,13 +14,15 @@ use std::time::Instant;
 
 use futures_util::FutureExt;
 use serde_json::value::RawValue;
+use ultimate_mcp_actors::fault::Retry;
 use ultimate_mcp_actors::node::NodeId;
+use ultimate_mcp_actors::resilience::{Priority, Requester};
 
 use crate::admission::Permit;
 use crate::auth::Caller;
 use crate::error::{ApiError, Code};
 use crate::once::Once;
-use crate::origin::Origin;
+use crate::origin::{Origin, Transport};
 use crate::record::Record;
 use crate::state::AppState;
 use crate::tools::{Effects, Tool, ToolCall, ToolOutput, ToolRequest};
@@ -36,13 +38,33 @@ pub async fn tools_call(
     origin: &Origin,
     request: ToolRequest<'_>,
 ) -> Result<ToolOutput, ApiError> {
+    // What comes from a queue waits for nobody.
+    let priority = match origin.transport {
+        Transport::Job => Priority::Background,
+        _ => Priority::Interactive,
+    };
+    let requester = Requester::of(caller.id().clone(), priority);
+    // On the heap: bound to a task it would take its room on the stack a second time.
+    let call = Box::pin(carried_out(state, caller, origin, request));
+    requester.scope(call).await
+}
+
+/// The call itself, on behalf of its caller in whatever it reaches.
+async fn carried_out(
+    state: &AppState,
+    caller: &Caller,
+    origin: &Origin,
+    request: ToolRequest<'_>,
+) -> Result<ToolOutput, ApiError> {
     let ToolRequest { name, arguments, deadline, .. } = request;
     let record = Record::of_tool(&state.engine.audit, caller, origin, name);
+    // However little time the client gives: what is to be recorded is.
+    let recording = state.call_deadline();
     let Some(tool) = state.registry.get(name) else {
         let unknown = ApiError::new(Code::UnknownTool, format!("unknown tool: {}", clip(name)));
         // Each guess costs an event in the audit, so guesses have a rate as well.
         let refusal = state.admission.admit_own(caller).await.err().unwrap_or(unknown);
-        return Err(record.refused(refusal, deadline).await);
+        return Err(record.refused(refusal, recording).await);
     };
     if let Some(node) = elsewhere(state, tool, arguments) {
         // On the heap, as few calls go there and all others would carry its room on their stacks.
@@ -51,9 +73,12 @@ pub async fn tools_call(
     let descriptor = tool.descriptor();
     let permit = match state.admission.admit(caller, descriptor, record.call_id()).await {
         Ok(permit) => permit,
-        Err(refusal) => return Err(record.refused(refusal, deadline).await),
+        Err(refusal) => return Err(record.refused(refusal, recording).await),
     };
     let record = record.kind(descriptor.event_type);
+    if deadline.is_past() {
+        return Err(record.refused(not_begun(), recording).await);
+    }
     let Some(key) = &origin.idempotency_key else {
         return recorded(state, tool, &permit, &record, origin, request).await;
     };
@@ -74,7 +99,7 @@ async fn recorded(
     origin: &Origin,
     request: ToolRequest<'_>,
 ) -> Result<ToolOutput, ApiError> {
-    let (descriptor, deadline) = (tool.descriptor(), request.deadline);
+    let descriptor = tool.descriptor();
     let started = Instant::now();
     let work = async {
         let result = run(tool, permit, origin, request).await;
@@ -84,7 +109,7 @@ async fn recorded(
     match descriptor.effects {
         // The intent must be durable before anything can happen.
         Effects::Durable => {
-            let open = record.begin(deadline).await?;
+            let open = record.begin(state.call_deadline()).await?;
             let result = work.await;
             open.close((&result).into(), started.elapsed()).await.and(result)
         }
@@ -103,7 +128,8 @@ async fn recorded(
             };
             // Without its intent the outcome still says everything, and what it says is what happened: a
             // caller who heard of a failure instead would be contradicted by the trail.
-            let (_, result) = futures_util::join!(record.intent_in_company(deadline), rest);
+            let intent = record.intent_in_company(state.call_deadline());
+            let (_, result) = futures_util::join!(intent, rest);
             result
         }
     }
@@ -135,7 +161,7 @@ async fn sent_on(
     match answer {
         Err(error) if error.code == Code::NodeGone => {
             let refusal = state.admission.admit_own(caller).await.err().unwrap_or(error);
-            Err(record.refused(refusal, deadline).await)
+            Err(record.refused(refusal, state.call_deadline()).await)
         }
         answer => answer,
     }
@@ -149,6 +175,9 @@ async fn run(
     request: ToolRequest<'_>,
 ) -> Result<ToolOutput, ApiError> {
     let ToolRequest { arguments, deadline, events, .. } = request;
+    if deadline.is_past() {
+        return Err(not_begun());
+    }
     let call = ToolCall { permit, origin, arguments, deadline, events };
     let call = AssertUnwindSafe(tool.call(call)).catch_unwind();
     match tokio::time::timeout_at(deadline.instant(), call).await {
@@ -161,6 +190,12 @@ async fn run(
             "the call did not finish by its deadline; whether it had effects is unknown",
         )),
     }
+}
+
+/// The client's time was over first.
+fn not_begun() -> ApiError {
+    let text = "the time that the call was given was over before it began; nothing was run";
+    ApiError { retry: Retry::Safe, ..ApiError::new(Code::DeadlineExceeded, text) }
 }
 
 /// How a call ended, for metrics.

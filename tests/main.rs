@@ -63,6 +63,8 @@ mod streams;
 mod supervision;
 #[path = "it/tidy.rs"]
 mod tidy;
+#[path = "it/time_limits.rs"]
+mod time_limits;
 #[path = "it/tokens.rs"]
 mod tokens;
 #[path = "it/tools.rs"]

@@ -18,6 +18,7 @@ use crate::error::{ApiError, Code};
 use crate::origin::{Origin, Transport};
 use crate::record::{Outcome, Record};
 use crate::state::AppState;
+use crate::time_limit;
 
 /// Longest an administrative request may take.
 const ADMIN_MAX: Duration = Duration::from_secs(10);
@@ -47,6 +48,7 @@ impl FromRequest for Authenticated {
                 origin = origin.vouched(received);
             }
             let caller = state.authenticate(request.headers(), &origin)?;
+            origin.limit(time_limit::of_headers(request.headers())?);
             let token = SecretString::from(bearer(request.headers())?);
             Ok(Self { caller, origin, state, token })
         })
@@ -59,13 +61,9 @@ impl Authenticated {
         Deadline::after(ADMIN_MAX)
     }
 
-    /// When a call that came here gives up; one that another node sent, when its client does.
+    /// When a call that came here gives up, at the latest when its client does.
     pub fn call_deadline(&self) -> Deadline {
-        let deadline = self.state.call_deadline();
-        match self.origin.passage.time_left {
-            Some(left) => deadline.at_most(left),
-            None => deadline,
-        }
+        self.origin.within(self.state.call_deadline())
     }
 
     /// Runs an administrative action: permission, intent, action, outcome; the twin of

@@ -344,11 +344,7 @@ fn every_key_that_changes_at_run_time_is_a_key_or_a_table_of_base_toml() {
         is_live("redis.resilience.breaker.slow_ms")
             && is_live("supervision.overrides.root.strategy")
     );
-    assert!(
-        !is_live("redis.resilience.concurrent_max")
-            && !is_live("supervision")
-            && !is_live("http.port")
-    );
+    assert!(!is_live("redis.pool_max") && !is_live("supervision") && !is_live("http.port"));
 }
 
 #[test]

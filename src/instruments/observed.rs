@@ -67,8 +67,25 @@ fn refuses(dependency: &DependencySnapshot) -> f64 {
 /// The calls of a dependency and its breaker.
 fn guarded(dependency: &Dependency, name: &str) {
     gauge(dependency, format!("{name}_calls"), "calls in hand", |dependency| {
-        dependency.snapshot().in_flight as f64
+        dependency.snapshot().places.in_flight as f64
     });
+    let places = |what, help, read: fn(&DependencySnapshot) -> f64| {
+        gauges(dependency, format!("{name}_{what}"), help, move |dependency| {
+            vec![(Vec::new(), read(&dependency.snapshot()))]
+        });
+    };
+    places("calls_limit", "calls that may be in hand now", |d| d.places.limit as f64);
+    places("calls_background", "calls in hand that nobody waits for", |d| {
+        d.places.background as f64
+    });
+    places("calls_waiting", "calls that wait for a place", |d| d.places.waiting as f64);
+    places("calls_refused", "calls refused for want of a place since the start", |d| {
+        d.places.refused as f64
+    });
+    places("hedges_sent", "second requests of slow reads since the start", |d| {
+        d.hedges.sent as f64
+    });
+    places("hedges_won", "of them answered first", |d| d.hedges.won as f64);
     let breaker = |what, help, read: fn(&Dependency) -> f64| {
         gauge(dependency, format!("{name}_breaker_{what}"), help, read);
     };

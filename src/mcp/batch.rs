@@ -17,6 +17,7 @@ use super::respond::Reply;
 use super::wire::{Message, Request};
 use super::{Host, methods};
 use crate::error::{ApiError, Code};
+use crate::time_limit;
 
 /// Answers an array of messages.
 pub async fn handle<H: Host>(
@@ -28,10 +29,17 @@ pub async fn handle<H: Host>(
         Ok(messages) => messages,
         Err(failure) => return Reply::failure(Some(RawValue::NULL), &failure),
     };
+    // Of all of them together; each may have its own in `_meta`.
+    match time_limit::of_headers(headers) {
+        Ok(limit) => exchange.origin.limit(limit),
+        Err(error) => {
+            return Reply::failure(Some(RawValue::NULL), &refused(error.public));
+        }
+    }
     let mut answers = Vec::new();
     for message in messages {
         let reply = match Message::parse_element(message) {
-            Ok(Message::Request(request)) => answer(exchange.clone(), &request).await,
+            Ok(Message::Request(request)) => answer(exchange.clone(), headers, &request).await,
             Ok(Message::Notification(note)) => {
                 heed(&exchange, &note.method, &Params::read(note.params));
                 continue;
@@ -72,7 +80,11 @@ async fn admit<'a, H: Host>(
     Ok(messages)
 }
 
-async fn answer<H: Host>(mut exchange: Exchange<H>, request: &Request<'_>) -> Reply {
+async fn answer<H: Host>(
+    mut exchange: Exchange<H>,
+    headers: &HeaderMap,
+    request: &Request<'_>,
+) -> Reply {
     let params = Params::read(request.params);
     let meta = Meta::read(&params);
     if request.method == "initialize" || meta.declares_version() {
@@ -84,6 +96,10 @@ async fn answer<H: Host>(mut exchange: Exchange<H>, request: &Request<'_>) -> Re
         Ok(key) => key,
         Err(failure) => return Reply::failure(Some(request.id), &failure),
     };
+    match meta.time_limit(headers) {
+        Ok(limit) => exchange.origin.limit(limit),
+        Err(failure) => return Reply::failure(Some(request.id), &failure),
+    }
     methods::legacy(exchange, request, &params).await
 }
 

@@ -186,6 +186,10 @@ async fn handle_request<H: Host>(
         Ok(key) => key,
         Err(failure) => return Reply::failure(Some(id), &failure),
     };
+    match meta.time_limit(headers) {
+        Ok(limit) => exchange.origin.limit(limit),
+        Err(failure) => return Reply::failure(Some(id), &failure),
+    }
     // Rung 7: the era.
     match era::of_message(headers, meta.declares_version(), Some(&request.method)) {
         Ok(Era::Modern) => {

@@ -1,7 +1,9 @@
 //! `_meta` of a 2026-07-28 request: the keys that replace the session (rungs 9, 11 and 12).
 
 use std::borrow::Cow;
+use std::time::Duration;
 
+use actix_web::http::header::HeaderMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use ultimate_mcp_actors::idempotency::{IdempotencyError, IdempotencyKey};
@@ -13,6 +15,7 @@ use super::revision::Revision;
 use super::wire::{is_object, object, present, text};
 use crate::error::{ApiError, Code};
 use crate::telemetry::TraceParent;
+use crate::time_limit;
 use crate::tools::events::LogLevel;
 
 /// Required: the revision of this request.
@@ -25,6 +28,9 @@ pub const IDEMPOTENCY_KEY: &str = "io.ultimate-mcp/idempotencyKey";
 
 /// Longest progress token, in bytes of JSON: it is repeated in every progress.
 const PROGRESS_TOKEN_BYTES_MAX: usize = 256;
+
+/// Optional: what the header `X-Request-Timeout-Ms` is to REST.
+pub const TIMEOUT_MS: &str = "io.ultimate-mcp/timeoutMs";
 
 /// The keys of `_meta` that are read here; still raw, so that each is judged at its own rung.
 #[derive(Default, Deserialize)]
@@ -51,6 +57,8 @@ pub struct Meta<'a> {
         deserialize_with = "present"
     )]
     idempotency_key: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "io.ultimate-mcp/timeoutMs", deserialize_with = "present")]
+    timeout_ms: Option<&'a RawValue>,
 }
 
 impl<'a> Meta<'a> {
@@ -88,6 +96,18 @@ impl<'a> Meta<'a> {
 
     fn level(&self) -> Option<LogLevel> {
         self.log_level.and_then(text).and_then(|name| LogLevel::parse(&name))
+    }
+
+    /// How long the client waits, from now: the header's limit or this key's, whichever is shorter.
+    ///
+    /// # Errors
+    /// HTTP 400 / -32602.
+    pub fn time_limit(&self, headers: &HeaderMap) -> Result<Option<Duration>, Failure> {
+        let by_header = time_limit::of_headers(headers).map_err(|error| invalid(error.public))?;
+        let Some(raw) = self.timeout_ms else { return Ok(by_header) };
+        let malformed = || invalid(format!("{TIMEOUT_MS} {}", time_limit::MALFORMED));
+        let own = time_limit::parse(raw.get()).ok_or_else(malformed)?;
+        Ok(Some(by_header.map_or(own, |by_header| by_header.min(own))))
     }
 
     /// Rung 9: the required keys, with their types. Returns the revision the request says it speaks.
@@ -234,5 +254,27 @@ mod tests {
         assert!(Meta::read(&Params::read(Some(raw))).trace().is_some());
         let raw: &RawValue = serde_json::from_str(r#"{"_meta":{"traceparent":5}}"#).unwrap();
         assert!(Meta::read(&Params::read(Some(raw))).trace().is_none());
+    }
+
+    #[test]
+    fn the_shorter_of_header_and_key_is_the_limit_and_anything_but_a_number_is_refused() {
+        let limit = |json: &str, header: Option<&'static str>| {
+            let raw: &RawValue = serde_json::from_str(json).unwrap();
+            let mut request = actix_web::test::TestRequest::default();
+            if let Some(value) = header {
+                request = request.insert_header((time_limit::HEADER, value));
+            }
+            Meta::read(&Params::read(Some(raw))).time_limit(request.to_http_request().headers())
+        };
+        let key = |value: &str| format!(r#"{{"_meta":{{"{TIMEOUT_MS}":{value}}}}}"#);
+        let ms = |ms| Some(Duration::from_millis(ms));
+        assert_eq!(limit("{}", None).ok().unwrap(), None);
+        assert_eq!(limit(&key("200"), None).ok().unwrap(), ms(200));
+        assert_eq!(limit(&key("200"), Some("100")).ok().unwrap(), ms(100));
+        assert_eq!(limit(&key("0"), Some("100")).ok().unwrap(), ms(0));
+        for bad in ["null", "-1", "1.5", "\"100\"", "[]", "true", "1e3", "1234567890123"] {
+            assert!(limit(&key(bad), None).is_err(), "{bad}");
+        }
+        assert!(limit("{}", Some("soon")).is_err());
     }
 }

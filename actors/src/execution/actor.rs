@@ -23,6 +23,7 @@ use super::stats::Counters;
 use crate::deadline::Deadline;
 use crate::faults;
 use crate::ids::CallerId;
+use crate::resilience::Requester;
 
 /// Kept of a caller's time to bring the report home: a run is killed this long before the deadline,
 /// so that the caller hears what it printed instead of nothing.
@@ -51,6 +52,8 @@ pub(super) struct Run {
     pub(super) deadline: Deadline,
     /// Sees output as it arrives, on this actor's thread.
     pub(super) output: Option<OutputSink>,
+    /// On whose behalf: interactive runs go before jobs.
+    pub(super) requester: Requester,
     pub(super) caller_left: oneshot::Receiver<()>,
 }
 
@@ -79,9 +82,9 @@ impl Handler<Run> for ExecutionActor {
     fn handle(&mut self, run: Run, _: &mut Context<Self>) -> Self::Result {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
-            let Run { spec, owner, deadline, output, caller_left } = run;
+            let Run { spec, owner, deadline, output, requester, caller_left } = run;
             let result = tokio::select! {
-                result = shared.carry_out(spec, &owner, deadline, output) => result,
+                result = requester.scope(shared.carry_out(spec, &owner, deadline, output)) => result,
                 _ = caller_left => Err(ExecutionError::NotBegun),
             };
             match &result {

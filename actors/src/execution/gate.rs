@@ -1,4 +1,4 @@
-//! Who may run now and who waits: places, a bounded queue, fairness between callers.
+//! Who may run now and who waits: places, a bounded queue, fairness between callers, jobs last.
 //!
 //! Owns: the count of runs and the queue. Called by the actor for each run. Refuses at once what the
 //! queue cannot hold and what could not begin before its deadline. A place is a [`Ticket`]; dropping
@@ -14,11 +14,15 @@ use tokio::time::Instant;
 use super::error::ExecutionError;
 use crate::deadline::Deadline;
 use crate::ids::CallerId;
+use crate::resilience::{Priority, Requester};
 
 /// Weight of the newest run in the average of how long a place is held: 1 in this many.
 const AVERAGE_OVER: u32 = 8;
 /// Shortest time after which a refused caller is asked to come back.
 const RETRY_MIN: Duration = Duration::from_millis(100);
+
+/// A background run that waited this long goes like an interactive one: it goes last, not never.
+const BACKGROUND_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bounds of the gate.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +31,14 @@ pub(super) struct Bounds {
     pub(super) places_per_caller: usize,
     pub(super) queue: usize,
     pub(super) queue_per_caller: usize,
+    /// Of places and queue, what background runs may hold; at least one.
+    pub(super) background_percent: usize,
+}
+
+impl Bounds {
+    fn background(&self, of: usize) -> usize {
+        (of * self.background_percent / 100).max(1)
+    }
 }
 
 pub(super) struct Gate {
@@ -37,6 +49,8 @@ pub(super) struct Gate {
 #[derive(Default)]
 struct State {
     running: usize,
+    /// Of them background runs.
+    background: usize,
     /// Everybody who runs or waits; the idle are forgotten.
     callers: HashMap<CallerId, Share>,
     queue: VecDeque<Waiter>,
@@ -57,6 +71,8 @@ struct Share {
 struct Waiter {
     number: u64,
     owner: CallerId,
+    priority: Priority,
+    queued_at: Instant,
     grant: oneshot::Sender<Ticket>,
 }
 
@@ -69,6 +85,7 @@ enum Entry {
 pub(crate) struct Ticket {
     gate: Arc<Gate>,
     owner: CallerId,
+    priority: Priority,
     since: Instant,
 }
 
@@ -83,7 +100,7 @@ impl Gate {
         (state.running, state.queue.len())
     }
 
-    /// Waits for a place. Dropping the future leaves the queue.
+    /// Waits for a place; the task's [`Requester`] says how urgently. Dropping the future leaves the queue.
     pub(super) async fn enter(
         self: &Arc<Self>,
         owner: &CallerId,
@@ -106,14 +123,21 @@ impl Gate {
         owner: &CallerId,
         deadline: Deadline,
     ) -> Result<Entry, ExecutionError> {
+        let priority = Requester::current().priority;
         let mut state = self.lock();
         let share = state.callers.get(owner).copied().unwrap_or_default();
-        if state.running < self.bounds.places && share.running < self.bounds.places_per_caller {
-            return Ok(Entry::Now(self.take(&mut state, owner)));
+        if state.running < self.bounds.places && self.may(&state, share, priority) {
+            return Ok(Entry::Now(self.take(&mut state, owner, priority)));
         }
-        let wait = self.expected_wait(&state, share);
+        let wait = self.expected_wait(&state, share, priority);
         let retry_after = wait.max(RETRY_MIN);
-        if state.queue.len() >= self.bounds.queue {
+        let full = match priority {
+            Priority::Interactive => false,
+            Priority::Background => {
+                state.waiting(priority) >= self.bounds.background(self.bounds.queue)
+            }
+        };
+        if full || state.queue.len() >= self.bounds.queue {
             return Err(ExecutionError::QueueFull { retry_after });
         }
         if share.queued >= self.bounds.queue_per_caller {
@@ -126,28 +150,41 @@ impl Gate {
         state.clock += 1;
         let number = state.clock;
         state.callers.entry(owner.clone()).or_default().queued += 1;
-        state.queue.push_back(Waiter { number, owner: owner.clone(), grant });
+        let queued_at = Instant::now();
+        state.queue.push_back(Waiter { number, owner: owner.clone(), priority, queued_at, grant });
         Ok(Entry::Later(number, granted))
     }
 
     /// By the average of the runs before: the queue ahead over all places, and the caller's own part
     /// of it over the caller's places, whichever is longer.
-    fn expected_wait(&self, state: &State, share: Share) -> Duration {
+    fn expected_wait(&self, state: &State, share: Share, priority: Priority) -> Duration {
         let turns = |ahead: usize, places: usize| {
             state.held * u32::try_from(ahead).unwrap_or(u32::MAX)
                 / u32::try_from(places.max(1)).unwrap_or(u32::MAX)
         };
-        let all = turns(state.queue.len(), self.bounds.places);
+        let ahead = match priority {
+            Priority::Interactive => state.waiting(priority),
+            Priority::Background => state.queue.len(),
+        };
+        let all = turns(ahead, self.bounds.places);
         all.max(turns(share.queued, self.bounds.places_per_caller))
     }
 
-    fn take(self: &Arc<Self>, state: &mut State, owner: &CallerId) -> Ticket {
+    /// Whether a caller's share and the kind of run allow one more.
+    fn may(&self, state: &State, share: Share, priority: Priority) -> bool {
+        let background = self.bounds.background(self.bounds.places);
+        share.running < self.bounds.places_per_caller
+            && (priority == Priority::Interactive || state.background < background)
+    }
+
+    fn take(self: &Arc<Self>, state: &mut State, owner: &CallerId, priority: Priority) -> Ticket {
         state.running += 1;
+        state.background += usize::from(priority == Priority::Background);
         state.clock += 1;
         let served = state.clock;
         let share = state.callers.entry(owner.clone()).or_default();
         (share.running, share.served) = (share.running + 1, served);
-        Ticket { gate: Arc::clone(self), owner: owner.clone(), since: Instant::now() }
+        Ticket { gate: Arc::clone(self), owner: owner.clone(), priority, since: Instant::now() }
     }
 
     /// Gives free places to those whose turn it is.
@@ -160,22 +197,24 @@ impl Gate {
             let Some(at) = self.next(&state) else { return };
             let Some(waiter) = state.queue.remove(at) else { return };
             leave_queue(&mut state, &waiter.owner);
-            let ticket = self.take(&mut state, &waiter.owner);
+            let ticket = self.take(&mut state, &waiter.owner, waiter.priority);
             drop(state);
             // One who left in this very moment gives the ticket back, and the place with it.
             drop(waiter.grant.send(ticket));
         }
     }
 
-    /// Where in the queue the next one stands: of the callers below their bound the one with the
-    /// fewest runs, among equals the one served longest ago, and of its runs the oldest.
+    /// Where in the queue the next one stands: interactive runs first; of the callers below their bound
+    /// the one with the fewest runs, among equals the one served longest ago, and of its runs the oldest.
     fn next(&self, state: &State) -> Option<usize> {
         let ranked = state.queue.iter().enumerate().filter_map(|(at, waiter)| {
             let share = state.callers.get(&waiter.owner)?;
-            let may = share.running < self.bounds.places_per_caller;
-            may.then_some((share.running, share.served, at))
+            let later = waiter.priority == Priority::Background
+                && waiter.queued_at.elapsed() < BACKGROUND_PATIENCE;
+            let may = self.may(state, *share, waiter.priority);
+            may.then_some((later, share.running, share.served, at))
         });
-        ranked.min().map(|(_, _, at)| at)
+        ranked.min().map(|(.., at)| at)
     }
 
     fn leave(self: &Arc<Self>, number: u64) {
@@ -188,6 +227,12 @@ impl Gate {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn waiting(&self, priority: Priority) -> usize {
+        self.queue.iter().filter(|waiter| waiter.priority == priority).count()
     }
 }
 
@@ -208,6 +253,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let mut state = self.gate.lock();
         state.running -= 1;
+        state.background -= usize::from(self.priority == Priority::Background);
         if let Some(share) = state.callers.get_mut(&self.owner) {
             share.running -= 1;
         }
@@ -236,7 +282,8 @@ mod tests {
     use crate::testing::{caller, soon};
 
     fn gate(places: usize, places_per_caller: usize, queue: usize) -> Arc<Gate> {
-        Gate::new(Bounds { places, places_per_caller, queue, queue_per_caller: queue })
+        let (queue_per_caller, background_percent) = (queue, 75);
+        Gate::new(Bounds { places, places_per_caller, queue, queue_per_caller, background_percent })
     }
 
     fn waiting(
@@ -311,6 +358,58 @@ mod tests {
         greedy.iter().for_each(tokio::task::JoinHandle::abort);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn jobs_leave_places_go_last_and_are_not_forgotten() {
+        let gate = gate(4, 4, 8);
+        let job = |name: &'static str| {
+            let (gate, owner) = (Arc::clone(&gate), caller(name));
+            let enter = async move { gate.enter(&owner, soon()).await };
+            tokio::spawn(Requester::background().scope(enter))
+        };
+        let mut running = Vec::new();
+        for name in ["a", "b", "c"] {
+            running.push(job(name).await.unwrap().unwrap());
+        }
+        let early = job("d");
+        settle().await;
+        assert_eq!(gate.counts(), (3, 1), "the fourth place stays free for those who wait");
+        let person = gate.enter(&caller("p"), soon()).await.unwrap();
+        let next = waiting(&gate, "q");
+        settle().await;
+        drop(running.pop());
+        let next = next.await.unwrap().unwrap();
+        assert!(!early.is_finished(), "it came first and goes last");
+        tokio::time::advance(BACKGROUND_PATIENCE).await;
+        let late = waiting(&gate, "r");
+        settle().await;
+        drop(next);
+        drop(early.await.unwrap().unwrap());
+        drop(late.await.unwrap().unwrap());
+        drop((running, person));
+        assert_eq!(gate.counts(), (0, 0));
+        assert_eq!(gate.lock().background, 0);
+    }
+
+    #[tokio::test]
+    async fn jobs_cannot_fill_the_queue() {
+        let gate = gate(1, 1, 4);
+        let _held = gate.enter(&caller("a"), soon()).await.unwrap();
+        let jobs: Vec<_> = ["b", "c", "d", "e"]
+            .map(|name| {
+                let (gate, owner) = (Arc::clone(&gate), caller(name));
+                let enter = async move { gate.enter(&owner, soon()).await };
+                tokio::spawn(Requester::background().scope(enter))
+            })
+            .into();
+        settle().await;
+        assert_eq!(gate.counts(), (1, 3), "three quarters of four");
+        let person = waiting(&gate, "p");
+        settle().await;
+        assert_eq!(gate.counts(), (1, 4));
+        person.abort();
+        jobs.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+
     #[tokio::test]
     async fn a_full_queue_refuses_at_once() {
         let gate = gate(1, 1, 1);
@@ -323,7 +422,13 @@ mod tests {
 
     #[tokio::test]
     async fn one_caller_cannot_fill_the_queue() {
-        let bounds = Bounds { places: 1, places_per_caller: 1, queue: 8, queue_per_caller: 1 };
+        let bounds = Bounds {
+            places: 1,
+            places_per_caller: 1,
+            queue: 8,
+            queue_per_caller: 1,
+            background_percent: 75,
+        };
         let gate = Gate::new(bounds);
         let _held = gate.enter(&caller("a"), soon()).await.unwrap();
         let _queued = waiting(&gate, "a");

@@ -31,6 +31,7 @@ use self::links::Links;
 use self::stats::Counters;
 use crate::deadline::Deadline;
 use crate::ids::CallerId;
+use crate::resilience::Requester;
 use crate::supervision::{ChildRef, ChildSpec, Supervisor};
 
 pub use self::error::ExecutionError;
@@ -65,6 +66,7 @@ impl ExecutionHandle {
             places_per_caller: options.places_per_caller(),
             queue: options.queue_max,
             queue_per_caller: options.queued_per_caller_max,
+            background_percent: options.background_percent as usize,
         };
         let (gate, links) = (Gate::new(bounds), Links::new());
         let shared = Arc::new(Shared { gate, links, counters: Counters::default() });
@@ -110,12 +112,13 @@ impl ExecutionHandle {
     ) -> Result<RunReport, ExecutionError> {
         // Dropped together with this future, however it ends: that is how the actor hears of it.
         let (_here, caller_left) = oneshot::channel();
-        let run = Run { spec, owner: owner.clone(), deadline, output, caller_left };
+        let requester = Requester::current();
+        let run = Run { spec, owner: owner.clone(), deadline, output, requester, caller_left };
         let patience = Deadline::after(deadline.remaining() + ASK_GRACE);
         self.child.ask(run, patience).await?
     }
 
-    /// A place, for work in a sandbox that stays: it counts as a run while it is held.
+    /// A place as of this task's [`Requester`], for work in a sandbox that stays: it counts as a run while it is held.
     pub(crate) async fn place(
         &self,
         owner: &CallerId,

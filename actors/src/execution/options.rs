@@ -28,6 +28,8 @@ pub struct ExecutionOptions {
     pub queue_max: usize,
     /// Runs of one caller that may wait for a place.
     pub queued_per_caller_max: usize,
+    /// Of the places and of the queue, in percent, what jobs may hold; at least one.
+    pub background_percent: u32,
     /// Run code where limits are best effort only (no rights over control groups); every result then
     /// says so. Where namespaces are missing nothing runs in any case.
     pub allow_degraded: bool,
@@ -52,6 +54,7 @@ impl Default for ExecutionOptions {
             running_per_caller_max: 0,
             queue_max: 256,
             queued_per_caller_max: 64,
+            background_percent: 75,
             allow_degraded: false,
             tools_dir: PathBuf::new(),
             uid_base: UID_BASE_DEFAULT,
@@ -70,6 +73,7 @@ impl ExecutionOptions {
             ("running_per_caller_max", self.running_per_caller_max as u64, 0..=512),
             ("queue_max", self.queue_max as u64, 0..=65_536),
             ("queued_per_caller_max", self.queued_per_caller_max as u64, 0..=65_536),
+            ("background_percent", u64::from(self.background_percent), 1..=100),
             ("uid_base", u64::from(self.uid_base), 1000..=4_000_000_000),
             ("spares", u64::from(self.spares), 0..=64),
         ])

@@ -17,6 +17,7 @@ use super::model::{
 use super::options::GraphOptions;
 use super::store::GraphStore;
 use crate::deadline::Deadline;
+use crate::resilience::{Priority, Requester};
 use crate::supervision::{AskError, ChildRef, ChildSpec, ChildState, Supervisor};
 
 /// The way to the graph.
@@ -65,6 +66,9 @@ impl GraphHandle {
     ) -> Result<T, GraphError> {
         // Lives as long as this future: the actor sees it end.
         let (_caller, caller) = oneshot::channel();
+        // The actor is another task: it works on behalf of whoever asked.
+        let requester = Requester::current();
+        let work: Work<T> = Box::new(move |store| requester.scope(work(store)).boxed());
         self.child.ask(Request { work, caller }, deadline).await?
     }
 
@@ -129,7 +133,7 @@ impl GraphHandle {
         deadline: Deadline,
     ) -> Result<TransferReport, GraphError> {
         let work: Work<_> = Box::new(move |store| async move { store.export(sink).await }.boxed());
-        self.ask(deadline, work).await
+        transfer().scope(self.ask(deadline, work)).await
     }
 
     /// Reads what an export wrote, all or nothing; dropping the future takes it back.
@@ -144,7 +148,7 @@ impl GraphHandle {
     ) -> Result<TransferReport, GraphError> {
         let work: Work<_> =
             Box::new(move |store| async move { store.import(source, mode).await }.boxed());
-        self.ask(deadline, work).await
+        transfer().scope(self.ask(deadline, work)).await
     }
 
     /// Size and schema.
@@ -191,4 +195,9 @@ impl GraphHandle {
     pub(super) fn child(&self) -> &ChildRef<GraphActor> {
         &self.child
     }
+}
+
+/// Whole graphs go behind single questions.
+fn transfer() -> Requester {
+    Requester { priority: Priority::Background, ..Requester::current() }
 }

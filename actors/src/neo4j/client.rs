@@ -25,7 +25,7 @@ use super::statement::{Limits, Params, Rows, Statement, record, weight};
 use super::transaction::{InOrder, Job, TIDY_TIMEOUT, transact};
 use crate::deadline::Deadline;
 use crate::resilience::schedule::{Schedule, ScheduleOptions};
-use crate::resilience::{BreakerObserver, CallError, Dependency};
+use crate::resilience::{BreakerObserver, CallError, Dependency, Repeat};
 
 /// Between the attempts of a transaction that others got in the way of.
 const CONFLICT_PAUSES: ScheduleOptions = ScheduleOptions {
@@ -113,7 +113,7 @@ impl Neo4jClient {
     ) -> Result<Rows, Neo4jError> {
         let deadline = deadline.at_most(self.inner.options.query_timeout());
         let statement = Arc::new(Statement::new(cypher.to_owned()).with(params));
-        self.guarded(deadline, true, || {
+        self.guarded(deadline, Repeat::Reads, || {
             let (inner, statement) = (Arc::clone(&self.inner), Arc::clone(&statement));
             async move { inner.read(&statement, limits, deadline).await }
         })
@@ -147,7 +147,7 @@ impl Neo4jClient {
     ) -> Result<J::Answer, Neo4jError> {
         let deadline = deadline.at_most(self.inner.options.query_timeout());
         let job = Arc::new(job);
-        self.guarded(deadline, repeatable, || {
+        self.guarded(deadline, repeatable.into(), || {
             let (inner, job) = (Arc::clone(&self.inner), Arc::clone(&job));
             async move { inner.transaction(&*job, deadline).await }
         })
@@ -159,7 +159,7 @@ impl Neo4jClient {
     async fn guarded<T, F>(
         &self,
         deadline: Deadline,
-        repeatable: bool,
+        repeat: Repeat,
         operation: impl Fn() -> F,
     ) -> Result<T, Neo4jError>
     where
@@ -178,7 +178,7 @@ impl Neo4jClient {
                     outcome => outcome.map(Ok),
                 }
             };
-            let conflict = match self.dependency.call(outer, repeatable, attempt).await {
+            let conflict = match self.dependency.call_as(outer, repeat, attempt).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(conflict)) => conflict,
                 Err(failed) => return Err(refused(failed, deadline)),

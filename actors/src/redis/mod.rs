@@ -36,7 +36,7 @@ use self::link::Link;
 use self::watch::Standing;
 use crate::deadline::Deadline;
 use crate::faults;
-use crate::resilience::{BreakerObserver, BreakerState, Dependency};
+use crate::resilience::{BreakerObserver, BreakerState, Dependency, Repeat};
 
 pub use self::error::RedisError;
 pub use self::options::{Password, RedisMode, RedisOptions};
@@ -117,8 +117,11 @@ impl RedisClient {
         repeatable: bool,
         command: &Cmd,
     ) -> Result<T, RedisError> {
-        let value =
-            Box::pin(self.inner.guarded(deadline, repeatable, || self.inner.once(command))).await?;
+        let repeat = if is_read(command) { Repeat::Reads } else { repeatable.into() };
+        // A second request on the same connection would queue behind the first.
+        let hops = AtomicUsize::new(0);
+        let once = || self.inner.once_at(hops.fetch_add(1, Ordering::Relaxed), command);
+        let value = Box::pin(self.inner.guarded(deadline, repeat, once)).await?;
         from_redis_value(value).map_err(|error| RedisError::Reply(error.into()))
     }
 
@@ -138,7 +141,7 @@ impl RedisClient {
             let answer = (*link).clone().pipeline(pipeline).await;
             self.inner.judged(slot, &link, answer)
         };
-        Box::pin(self.inner.guarded(deadline, repeatable, once)).await
+        Box::pin(self.inner.guarded(deadline, repeatable.into(), once)).await
     }
 
     /// Runs a script, which is atomic; all keys must be in one slot.
@@ -163,7 +166,7 @@ impl RedisClient {
                 other => other,
             }
         };
-        let value = Box::pin(self.inner.guarded(deadline, repeatable, once)).await?;
+        let value = Box::pin(self.inner.guarded(deadline, repeatable.into(), once)).await?;
         from_redis_value(value).map_err(|error| RedisError::Reply(error.into()))
     }
 
@@ -203,7 +206,7 @@ impl RedisClient {
             let link = self.inner.connector.link(answer_max).await;
             link.map_err(RedisError::connecting)
         };
-        let link = Box::pin(self.inner.guarded(deadline, true, connect)).await?;
+        let link = Box::pin(self.inner.guarded(deadline, Repeat::AfterAnything, connect)).await?;
         Ok(Dedicated { link })
     }
 
@@ -291,15 +294,20 @@ impl Inner {
     async fn guarded<T, F: Future<Output = Result<T, RedisError>>>(
         &self,
         deadline: Deadline,
-        repeatable: bool,
+        repeat: Repeat,
         operation: impl FnMut() -> F,
     ) -> Result<T, RedisError> {
-        let answer = self.dependency.call(deadline, repeatable, operation).await;
+        let answer = self.dependency.call_as(deadline, repeat, operation).await;
         answer.map_err(RedisError::from)
     }
 
     async fn once(&self, command: &Cmd) -> Result<redis::Value, RedisError> {
-        let (slot, link) = self.link().await?;
+        self.once_at(0, command).await
+    }
+
+    /// On the connection that many after this thread's own.
+    async fn once_at(&self, hops: usize, command: &Cmd) -> Result<redis::Value, RedisError> {
+        let (slot, link) = self.link_at(hops).await?;
         if faults::passes_with_error_later("redis.before_send").await {
             return Err(RedisError::Away(broken_pipe()));
         }
@@ -354,7 +362,12 @@ impl Inner {
 
     /// This thread's connection, made if there is none.
     async fn link(&self) -> Result<(usize, Arc<Link>), RedisError> {
-        let index = thread_number() % self.slots.len();
+        self.link_at(0).await
+    }
+
+    /// The connection that many after this thread's own.
+    async fn link_at(&self, hops: usize) -> Result<(usize, Arc<Link>), RedisError> {
+        let index = thread_number().wrapping_add(hops) % self.slots.len();
         let slot = &self.slots[index];
         if let Some(link) = slot.link.load_full() {
             return Ok((index, link));
@@ -375,7 +388,7 @@ impl Inner {
         let bound = Duration::from_millis(self.options.connect_timeout_ms).saturating_mul(2);
         let deadline = Deadline::after(bound.saturating_add(self.command_timeout()));
         let ping = cmd("PING");
-        let guarded = || self.guarded(deadline, false, || self.once(&ping));
+        let guarded = || self.guarded(deadline, Repeat::WithoutEffect, || self.once(&ping));
         let asked = Instant::now();
         if self.dependency.breaker().state() == BreakerState::Closed {
             return guarded().await.map(|_| asked.elapsed());
@@ -386,6 +399,14 @@ impl Inner {
         self.dependency.close_by(deadline, || self.once(&ping)).await;
         Ok(took)
     }
+}
+
+/// Whether the command only reads one key or a few and is over at once.
+fn is_read(command: &Cmd) -> bool {
+    const READS: [&[u8]; 6] = [b"GET", b"MGET", b"HGET", b"HMGET", b"HGETALL", b"EXISTS"];
+    let name = command.args_iter().next();
+    let redis::Arg::Simple(name) = name.unwrap_or(redis::Arg::Cursor) else { return false };
+    READS.iter().any(|read| read.eq_ignore_ascii_case(name))
 }
 
 /// What a fault point says that a connection does.

@@ -127,6 +127,7 @@ fn guard() -> DependencyOptions {
             open_max_ms: 1000,
             ..Default::default()
         },
+        ..Default::default()
     }
 }
 

@@ -367,6 +367,11 @@ impl<'a> Admitted<'a> {
         Self { breaker, epoch, probe, began: Instant::now(), judged: false }
     }
 
+    /// Whether it decides if the breaker closes.
+    pub(super) fn is_probe(&self) -> bool {
+        self.probe
+    }
+
     /// How long it has taken so far.
     pub(super) fn lasted(&self) -> Duration {
         self.began.elapsed()

@@ -1,20 +1,24 @@
 //! One dependency behind everything that protects its callers from it, and it from them.
 //!
 //! Called by the clients of Neo4j, Redis and whatever else lives outside the process. Order, outer to
-//! inner: deadline → bulkhead → retry within the budget → breaker → attempt timeout → operation.
+//! inner: deadline → bulkhead → retry within the budget → breaker → attempt timeout → hedge → operation.
 //! Refuses without an attempt when the breaker is open or no place comes free.
 
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::future::{Either, select};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::breaker::{Breaker, BreakerObserver, BreakerSnapshot, BreakerState, Verdict};
 use super::budget::Budget;
-use super::bulkhead::Bulkhead;
+use super::bulkhead::{Bulkhead, BulkheadSnapshot, Place};
 use super::class::{CallError, Class, Failure};
+use super::hedge::{Hedge, HedgeCounts};
 use super::options::DependencyOptions;
 use super::schedule::Schedule;
 use crate::deadline::Deadline;
@@ -24,11 +28,12 @@ const PROBES_MAX: usize = 10;
 
 struct Inner {
     name: Arc<str>,
-    /// Replaced while running; places in the bulkhead are fixed.
+    /// Replaced while running.
     options: ArcSwap<DependencyOptions>,
     breaker: Breaker,
     budget: ArcSwap<Budget>,
-    bulkhead: Bulkhead,
+    bulkhead: Arc<Bulkhead>,
+    hedge: Hedge,
 }
 
 /// A guarded dependency. Cheap to clone; clones share everything.
@@ -40,10 +45,30 @@ pub struct Dependency(Arc<Inner>);
 pub struct DependencySnapshot {
     /// Its name.
     pub name: Arc<str>,
-    /// Calls in flight.
-    pub in_flight: usize,
+    /// Its places.
+    #[serde(flatten)]
+    pub places: BulkheadSnapshot,
+    /// Second requests of slow reads.
+    pub hedges: HedgeCounts,
     /// Its breaker.
     pub breaker: BreakerSnapshot,
+}
+
+/// When a call may be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// Only when the attempt certainly had no effect.
+    WithoutEffect,
+    /// Also when nobody knows whether it had one.
+    AfterAnything,
+    /// It only reads: also while the first request is under way, where the options say so.
+    Reads,
+}
+
+impl From<bool> for Repeat {
+    fn from(repeatable: bool) -> Self {
+        if repeatable { Self::AfterAnything } else { Self::WithoutEffect }
+    }
 }
 
 /// How one attempt ended, when it did not succeed.
@@ -58,10 +83,10 @@ impl Dependency {
     pub fn new(name: &str, options: DependencyOptions, observer: BreakerObserver) -> Self {
         let breaker = Breaker::new(name, options.breaker.clone(), observer);
         let budget = ArcSwap::from_pointee(Budget::new(&options.retry));
-        let wait = Duration::from_millis(options.wait_ms);
-        let bulkhead = Bulkhead::new(options.concurrent_max, wait);
+        let bulkhead = Bulkhead::new(&options);
         let options = ArcSwap::from_pointee(options);
-        Self(Arc::new(Inner { name: name.into(), options, breaker, budget, bulkhead }))
+        let hedge = Hedge::default();
+        Self(Arc::new(Inner { name: name.into(), options, breaker, budget, bulkhead, hedge }))
     }
 
     /// Carries out one call. `repeatable` says whether an attempt whose effects are unknown may be sent
@@ -73,6 +98,24 @@ impl Dependency {
         &self,
         deadline: Deadline,
         repeatable: bool,
+        operation: impl FnMut() -> F,
+    ) -> Result<T, CallError<E>>
+    where
+        E: Failure,
+        F: Future<Output = Result<T, E>>,
+    {
+        self.call_as(deadline, repeatable.into(), operation).await
+    }
+
+    /// As [`Dependency::call`], and says more about what may be sent again. The place it takes is that of
+    /// the task's [`Requester`](super::Requester).
+    ///
+    /// # Errors
+    /// As [`Dependency::call`].
+    pub async fn call_as<T, E, F>(
+        &self,
+        deadline: Deadline,
+        repeat: Repeat,
         mut operation: impl FnMut() -> F,
     ) -> Result<T, CallError<E>>
     where
@@ -93,7 +136,7 @@ impl Dependency {
                 return Err(out_of_time());
             }
             attempts += 1;
-            let ended = match self.attempt(deadline, &mut operation).await? {
+            let ended = match self.attempt(deadline, repeat, &mut operation).await? {
                 Ok(answer) => return Ok(answer),
                 Err(ended) => ended,
             };
@@ -107,7 +150,7 @@ impl Dependency {
                 Attempt::Failed(error) => error.class(),
                 Attempt::TimedOut => Class::Unknown,
             };
-            let Some(pause) = inner.pause(class, repeatable, attempts, &mut delays) else {
+            let Some(pause) = inner.pause(class, repeat, attempts, &mut delays) else {
                 return Err(failed(ended));
             };
             if pause >= deadline.remaining() || !inner.budget.load().withdraw() {
@@ -134,10 +177,12 @@ impl Dependency {
         }
     }
 
-    /// One attempt under the breaker and its own time limit. The outer error is final.
+    /// One attempt under the breaker and its own time limit; a second request of a slow read is part of it.
+    /// The outer error is final.
     async fn attempt<T, E, F>(
         &self,
         deadline: Deadline,
+        repeat: Repeat,
         operation: &mut impl FnMut() -> F,
     ) -> Result<Result<T, Attempt<E>>, CallError<E>>
     where
@@ -149,18 +194,32 @@ impl Dependency {
             dependency: Arc::clone(&inner.name),
             retry_after: rejected.retry_after,
         })?;
-        let (limit, slow) = {
+        let (limit, slow, delay) = {
             let options = inner.options.load();
             let ms = Duration::from_millis;
-            (ms(options.attempt_timeout_ms), ms(options.breaker.slow_ms))
+            // A probe asks once: its one answer decides.
+            let hedges = repeat == Repeat::Reads && !admitted.is_probe();
+            let delay = if hedges { inner.hedge.delay(&options.hedge) } else { None };
+            (ms(options.attempt_timeout_ms), ms(options.breaker.slow_ms), delay)
         };
         let until = deadline.at_most(limit).instant();
-        match tokio::time::timeout_at(until, operation()).await {
-            Ok(Ok(answer)) => {
+        let began = Instant::now();
+        let work = async {
+            match delay {
+                Some(delay) => self.hedged(delay, operation).await,
+                None => (operation().await, began),
+            }
+        };
+        match tokio::time::timeout_at(until, work).await {
+            Ok((Ok(answer), sent)) => {
                 admitted.record(Verdict::Success);
+                inner.bulkhead.observe(sent);
+                if repeat == Repeat::Reads {
+                    inner.hedge.observe(&inner.options.load().hedge, began.elapsed());
+                }
                 Ok(Ok(answer))
             }
-            Ok(Err(error)) => {
+            Ok((Err(error), _)) => {
                 let ours = error.class() == Class::Permanent;
                 admitted.record(if ours { Verdict::Ignored } else { Verdict::Failure });
                 Ok(Err(Attempt::Failed(error)))
@@ -171,13 +230,64 @@ impl Dependency {
                 let patience = slow.min(limit);
                 let hurried = admitted.lasted() < patience;
                 admitted.record(if hurried { Verdict::Ignored } else { Verdict::Failure });
+                // It takes at least this long. A failure that came at once would look like good health.
+                if !hurried {
+                    inner.bulkhead.observe(began);
+                }
                 Ok(Err(Attempt::TimedOut))
             }
         }
     }
 
-    /// Other limits of attempts, retries and breaker, from the next attempt on. The places of the bulkhead
-    /// (`concurrent_max`, `wait_ms`) stay as they were made. The options are taken as valid.
+    /// A request, and a second one beside it when the first has no answer after `delay`. The first answer
+    /// counts, of failures the last; the loser is dropped. Also tells when the request that counts was sent.
+    async fn hedged<T, E, F>(
+        &self,
+        delay: Duration,
+        operation: &mut impl FnMut() -> F,
+    ) -> (Result<T, E>, Instant)
+    where
+        E: Failure,
+        F: Future<Output = Result<T, E>>,
+    {
+        let hedge = &self.0.hedge;
+        let began = Instant::now();
+        let mut first = pin!(operation());
+        if let Ok(ended) = tokio::time::timeout(delay, &mut first).await {
+            return (ended, began);
+        }
+        let Some(_place) = self.second_place() else { return (first.await, began) };
+        hedge.count_sent();
+        let began_again = Instant::now();
+        let second = pin!(operation());
+        // What is the request's own fault would be the other one's as well.
+        let counts = |ended: &Result<T, E>| match ended {
+            Ok(_) => true,
+            Err(error) => error.class() == Class::Permanent,
+        };
+        let (ended, is_second) = match select(first, second).await {
+            Either::Left((ended, second)) if !counts(&ended) => (second.await, true),
+            Either::Left((ended, _)) => (ended, false),
+            Either::Right((ended, first)) if !counts(&ended) => (first.await, false),
+            Either::Right((ended, _)) => (ended, true),
+        };
+        if is_second && ended.is_ok() {
+            hedge.count_won();
+        }
+        (ended, if is_second { began_again } else { began })
+    }
+
+    /// Room for a second request. It costs what a retry costs and waits for nothing: where places are
+    /// short or the dependency is in doubt there is none.
+    fn second_place(&self) -> Option<Place> {
+        let inner = &*self.0;
+        let well = matches!(inner.breaker.state(), BreakerState::Closed | BreakerState::Disabled);
+        let place = if well { inner.bulkhead.enter_now()? } else { return None };
+        inner.budget.load().withdraw().then_some(place)
+    }
+
+    /// Other limits, from the next attempt on; calls in flight keep their places. The options are taken
+    /// as valid.
     pub fn reconfigure(&self, options: DependencyOptions) {
         let inner = &*self.0;
         let before = inner.options.load_full();
@@ -188,6 +298,7 @@ impl Dependency {
         if before.retry != options.retry {
             inner.budget.store(Arc::new(Budget::new(&options.retry)));
         }
+        inner.bulkhead.reconfigure(&options);
         inner.options.store(Arc::new(options));
     }
 
@@ -205,7 +316,8 @@ impl Dependency {
     pub fn snapshot(&self) -> DependencySnapshot {
         DependencySnapshot {
             name: Arc::clone(&self.0.name),
-            in_flight: self.0.bulkhead.in_flight(),
+            places: self.0.bulkhead.snapshot(),
+            hedges: self.0.hedge.counts(),
             breaker: self.0.breaker.snapshot(),
         }
     }
@@ -216,13 +328,13 @@ impl Inner {
     fn pause(
         &self,
         class: Class,
-        repeatable: bool,
+        repeat: Repeat,
         attempts: u32,
         delays: &mut Option<Schedule>,
     ) -> Option<Duration> {
         let again = match class {
             Class::Permanent => false,
-            Class::Unknown => repeatable,
+            Class::Unknown => repeat != Repeat::WithoutEffect,
             Class::Transient | Class::Throttled(_) => true,
         };
         let retry = &self.options.load().retry;

@@ -13,20 +13,51 @@ const JITTER: f64 = 0.2;
 /// Growth from one delay to the next.
 const MULTIPLIER: f64 = 2.0;
 
-/// Retry, breaker and bulkhead in front of one dependency.
+/// Everything that stands in front of one dependency; `docs/resilience.md` has the order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DependencyOptions {
     /// Calls in flight at once.
     pub concurrent_max: usize,
+    /// Calls in flight that adaptive concurrency always allows; `concurrent_max` when that is less.
+    pub concurrent_min: usize,
+    /// Who sets the limit of calls in flight.
+    pub concurrency: Concurrency,
+    /// Of the limit, in percent, what one caller may hold; 100: all of it. At least one place.
+    pub concurrent_caller_percent: u32,
+    /// Of the limit, in percent, what background work may hold. At least one place.
+    pub concurrent_background_percent: u32,
     /// How long a call may wait for a place, in milliseconds.
     pub wait_ms: u64,
     /// How long one attempt may take, in milliseconds; the caller's deadline may be earlier.
     pub attempt_timeout_ms: u64,
     /// When and how often an attempt is repeated.
     pub retry: RetryOptions,
+    /// When a read that takes long is sent a second time.
+    pub hedge: HedgeOptions,
     /// When calls are refused without an attempt.
     pub breaker: BreakerOptions,
+}
+
+/// Who sets the limit of calls in flight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Concurrency {
+    /// `concurrent_max` is the limit.
+    #[default]
+    Fixed,
+    /// The latency of the dependency, between `concurrent_min` and `concurrent_max`.
+    Adaptive,
+}
+
+/// When a read that takes long is sent a second time, and the first answer taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HedgeOptions {
+    /// Whether reads are hedged at all. Each second request is paid for by the retry budget.
+    pub enabled: bool,
+    /// Milliseconds until the second request; 0: as long as 95 % of the latest reads took.
+    pub delay_ms: u64,
 }
 
 /// When and how often an attempt is repeated.
@@ -76,9 +107,14 @@ impl Default for DependencyOptions {
     fn default() -> Self {
         Self {
             concurrent_max: 64,
+            concurrent_min: 4,
+            concurrency: Concurrency::Fixed,
+            concurrent_caller_percent: 100,
+            concurrent_background_percent: 50,
             wait_ms: 1000,
             attempt_timeout_ms: 5000,
             retry: RetryOptions::default(),
+            hedge: HedgeOptions::default(),
             breaker: BreakerOptions::default(),
         }
     }
@@ -119,6 +155,13 @@ impl DependencyOptions {
         let (retry, breaker) = (&self.retry, &self.breaker);
         let mut found = mistakes([
             ("concurrent_max", self.concurrent_max as u64, 1..=65_536),
+            ("concurrent_min", self.concurrent_min as u64, 1..=65_536),
+            ("concurrent_caller_percent", u64::from(self.concurrent_caller_percent), 1..=100),
+            (
+                "concurrent_background_percent",
+                u64::from(self.concurrent_background_percent),
+                1..=100,
+            ),
             ("wait_ms", self.wait_ms, 0..=60_000),
             ("attempt_timeout_ms", self.attempt_timeout_ms, 10..=600_000),
             ("retry.attempts_max", u64::from(retry.attempts_max), 1..=20),
@@ -126,6 +169,7 @@ impl DependencyOptions {
             ("retry.max_ms", retry.max_ms, 1..=600_000),
             ("retry.budget_percent", u64::from(retry.budget_percent), 0..=100),
             ("retry.budget_per_second", u64::from(retry.budget_per_second), 0..=10_000),
+            ("hedge.delay_ms", self.hedge.delay_ms, 0..=60_000),
             ("breaker.window_seconds", breaker.window_seconds, 1..=3600),
             ("breaker.window_calls", u64::from(breaker.window_calls), 0..=100_000),
             ("breaker.calls_min", u64::from(breaker.calls_min), 1..=100_000),
@@ -155,6 +199,13 @@ impl DependencyOptions {
             }
         }
         found
+    }
+}
+
+impl DependencyOptions {
+    /// What adaptive concurrency always allows.
+    pub(super) fn concurrent_least(&self) -> usize {
+        self.concurrent_min.min(self.concurrent_max)
     }
 }
 

@@ -362,7 +362,7 @@ async fn a_full_bulkhead_refuses_after_the_wait_and_a_cancelled_call_frees_its_p
     for call in &mut held {
         assert!(futures_util::poll!(call.as_mut()).is_pending());
     }
-    assert_eq!(db.snapshot().in_flight, 2);
+    assert_eq!(db.snapshot().places.in_flight, 2);
     let answer = db.call(soon(), true, || async { Ok::<_, Broken>(()) }).await;
     assert_eq!(answer, Err(CallError::Full { dependency: "db".into() }));
     held.pop();

@@ -9,6 +9,7 @@ use actix::fut::WrapFuture;
 use actix::{Actor, AsyncContext, Context, Supervised};
 
 use super::shipper::{Setup, Shipper};
+use crate::resilience::Requester;
 
 pub(super) struct ShippingActor {
     setup: Setup,
@@ -24,7 +25,9 @@ impl Actor for ShippingActor {
     type Context = Context<Self>;
 
     fn started(&mut self, context: &mut Context<Self>) {
-        context.spawn(Shipper::new(self.setup.clone()).run().into_actor(self));
+        // Calls that somebody waits for go before the copy.
+        let shipping = Requester::background().scope(Shipper::new(self.setup.clone()).run());
+        context.spawn(shipping.into_actor(self));
     }
 }
 

@@ -64,6 +64,7 @@ impl<H: Host> Call<H> {
             }
         };
         let deadline = Deadline::after(exchange.endpoint.options.call_timeout());
+        let deadline = exchange.origin.within(deadline);
         Ok(Self { exchange, id: id.to_owned(), name: name.into_owned(), arguments, deadline })
     }
 
