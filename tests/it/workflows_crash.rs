@@ -17,7 +17,7 @@ fn began(app: &TestApp) -> BTreeMap<String, usize> {
     for line in String::from_utf8(export.stdout).unwrap().lines() {
         let event: Value = serde_json::from_str(line).unwrap();
         if let (Some(step), "intent") =
-            (event["details"]["step"].as_str(), event["phase"].as_str().unwrap_or(""))
+            (event["body"]["details"]["step"].as_str(), event["phase"].as_str().unwrap_or(""))
         {
             *began.entry(step.to_owned()).or_default() += 1;
         }
