@@ -47,7 +47,9 @@ pub async fn tools_call(
         return Err(record.refused(refusal, deadline).await);
     };
     if let Some(node) = elsewhere(state, tool, arguments) {
-        return sent_on(state, caller, origin, &record, &node, tool, arguments, deadline).await;
+        // On the heap, as below: most calls run here.
+        let call = sent_on(state, caller, origin, &record, &node, tool, arguments, deadline);
+        return Box::pin(call).await;
     }
     let descriptor = tool.descriptor();
     let permit = match state.admission.admit(caller, descriptor, record.call_id()).await {
