@@ -4,9 +4,13 @@
 //! no code, data or secrets: tools hand in facts (sizes, hashes, status) of their own choice.
 
 use std::borrow::Cow;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::Either;
 use serde_json::{Map, Value};
 use ultimate_mcp_actors::audit::{AuditHandle, EventType, NewEvent, Phase};
 use ultimate_mcp_actors::deadline::Deadline;
@@ -262,9 +266,9 @@ impl Open {
         event.error_message = outcome.error;
         event.details.extend(outcome.details);
         event.duration_ms = Some(took.as_secs_f64() * 1e3);
-        // In a task of its own: a client that goes away now must not take the outcome with it.
-        let recorded = actix_rt::spawn(append(record.audit, intent, event)).await;
-        recorded.unwrap_or(false).then_some(()).ok_or_else(|| {
+        // A client that goes away now must not take the outcome with it.
+        let recorded = Unstoppable::new(append(record.audit, intent.as_ref(), event)).await;
+        recorded.then_some(()).ok_or_else(|| {
             let message = "the call ran but its outcome could not be recorded; effects are unknown";
             ApiError { retry: Retry::Unsafe, ..ApiError::new(Code::Unavailable, message) }
         })
@@ -286,14 +290,50 @@ impl Drop for Open {
     }
 }
 
+/// Work that is finished even when nobody waits for it any more: who drops it half done leaves it to a
+/// task of its own. While somebody waits, there is no such task, nor the wake-ups it costs.
+struct Unstoppable<F: Future<Output: 'static> + 'static>(Option<Pin<Box<F>>>);
+
+impl<F: Future<Output: 'static> + 'static> Unstoppable<F> {
+    fn new(work: F) -> Self {
+        Self(Some(Box::pin(work)))
+    }
+}
+
+impl<F: Future<Output: 'static> + 'static> Future for Unstoppable<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<F::Output> {
+        // Taken out meanwhile: work that panics is not polled again.
+        let Some(mut work) = self.0.take() else { return Poll::Pending };
+        let polled = work.as_mut().poll(task);
+        if polled.is_pending() {
+            self.0 = Some(work);
+        }
+        polled
+    }
+}
+
+impl<F: Future<Output: 'static> + 'static> Drop for Unstoppable<F> {
+    fn drop(&mut self) {
+        if let Some(work) = self.0.take() {
+            actix_rt::spawn(work);
+        }
+    }
+}
+
 /// Records an outcome whether or not anybody still waits for it; says whether it is durable.
-async fn append(audit: AuditHandle, intent: Option<NewEvent>, outcome: NewEvent) -> bool {
+fn append(
+    audit: AuditHandle,
+    intent: Option<&NewEvent>,
+    outcome: NewEvent,
+) -> impl Future<Output = bool> + use<> {
     let deadline = Deadline::after(OUTCOME_MAX);
     let recorded = match intent {
-        Some(intent) => audit.append_pair(intent, outcome, deadline).await,
-        None => audit.append(outcome, deadline).await,
+        Some(intent) => Either::Left(audit.append_pair(intent, &outcome, deadline)),
+        None => Either::Right(audit.append(outcome, deadline)),
     };
-    match recorded {
+    recorded.map(|recorded| match recorded {
         Ok(_) => true,
         Err(error) => {
             tracing::error!(
@@ -302,7 +342,7 @@ async fn append(audit: AuditHandle, intent: Option<NewEvent>, outcome: NewEvent)
             );
             false
         }
-    }
+    })
 }
 
 /// The failure in the audit's words.
@@ -313,4 +353,51 @@ fn reason(error: &ApiError) -> Map<String, Value> {
         details.insert("required_permissions".into(), serde_json::json!(error.scopes));
     }
     details
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    fn work(done: &Rc<Cell<bool>>) -> (oneshot::Sender<()>, impl Future<Output = bool> + use<>) {
+        let (go, gone) = oneshot::channel();
+        let done = done.clone();
+        let work = async move {
+            gone.await.unwrap();
+            done.set(true);
+            true
+        };
+        (go, work)
+    }
+
+    #[actix_rt::test]
+    async fn an_outcome_is_recorded_when_its_client_leaves_before_or_while_it_is_waited_for() {
+        for polled in [false, true] {
+            let done = Rc::default();
+            let (go, work) = work(&done);
+            let mut outcome = Unstoppable::new(work);
+            if polled {
+                assert!((&mut outcome).now_or_never().is_none());
+            }
+            drop(outcome);
+            go.send(()).unwrap();
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            assert!(done.get(), "left behind; polled: {polled}");
+        }
+    }
+
+    #[actix_rt::test]
+    async fn an_outcome_that_is_waited_for_answers_and_is_over() {
+        let done = Rc::default();
+        let (go, work) = work(&done);
+        go.send(()).unwrap();
+        assert!(Unstoppable::new(work).await && done.get());
+    }
 }

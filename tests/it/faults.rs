@@ -155,6 +155,28 @@ async fn a_step_that_fails_is_told_to_its_caller_and_to_nobody_after() {
 }
 
 #[actix_web::test]
+async fn a_call_without_effects_whose_intent_was_not_written_is_told_what_its_outcome_says() {
+    let app = TestApp::start();
+    let mint = Mint::of(&app);
+    let (ada, root) = (mint.token("ada", &["developer"]), mint.token("root", &["admin"]));
+    // A linter takes longer than an intent waits for company: the two are committed one after the other.
+    let call =
+        || app.tool(&ada, "lint_code", json!({ "code": "import os\n", "language": "python" }));
+    for failed_commit in [1, 2] {
+        let action = format!("{failed_commit}*off->1*return(error)");
+        arm(&app, &root, "audit.before_commit", &action).await.unwrap();
+        let told = call().await;
+        assert_eq!(app.send("DELETE", "/api/v1/faults", Some(&root), &[], None).await.status, 200);
+        let path = "/api/v1/audit?user=ada&tool=lint_code&limit=50";
+        let trail = app.send("GET", path, Some(&root), &[], None).await;
+        let events = trail.body["events"].as_array().unwrap();
+        let successes = events.iter().filter(|event| event["success"] == true).count();
+        let expected = if failed_commit == 1 { (200, 1) } else { (503, 1) };
+        assert_eq!((told.status, successes), expected, "{told:?} {events:?}");
+    }
+}
+
+#[actix_web::test]
 async fn a_failure_that_is_told_again_is_recorded_as_a_failure_again() {
     let app = TestApp::start();
     let mint = Mint::of(&app);

@@ -73,9 +73,11 @@ pub use self::query::{Filter, LIMIT_DEFAULT, LIMIT_MAX, Page};
 pub use self::upkeep::ErasureReport;
 pub use self::verify::{Broken, Fault, VerifyReport, Witness, verify, verify_against};
 
-/// The way to the audit. Cheap to clone.
+/// The way to the audit. Cheap to clone: every call holds one.
 #[derive(Clone)]
-pub struct AuditHandle {
+pub struct AuditHandle(Arc<Way>);
+
+struct Way {
     child: ChildRef<AuditActor>,
     /// For outcomes: their calls were accepted before the drain began.
     through_drain: ChildRef<AuditActor>,
@@ -84,7 +86,7 @@ pub struct AuditHandle {
     spool: Spool,
     exports: Arc<Semaphore>,
     /// Held for the life of the process: one server per file.
-    _lock: Arc<File>,
+    _lock: File,
 }
 
 /// What the writer has done since the process started.
@@ -146,9 +148,16 @@ impl AuditHandle {
         let child = supervisor.spawn(spec).await;
         let child = child.map_err(|error| AuditError::Spawn(Arc::new(error)))?;
         let through_drain = child.through_drain();
-        let _lock = Arc::new(lock);
         let exports = Arc::new(Semaphore::new(EXPORTS_MAX));
-        Ok(Self { child, through_drain, readers, counters, spool, exports, _lock })
+        Ok(Self(Arc::new(Way {
+            child,
+            through_drain,
+            readers,
+            counters,
+            spool,
+            exports,
+            _lock: lock,
+        })))
     }
 
     /// Adds an event; returns its id when it is durable.
@@ -159,8 +168,12 @@ impl AuditHandle {
     /// # Errors
     /// [`AuditError::Write`] when it cannot be made durable (nothing of it is kept);
     /// [`AuditError::Ask`] when the writer is overloaded, down, or did not answer in time.
-    pub async fn append(&self, event: NewEvent, deadline: Deadline) -> Result<EventId, AuditError> {
-        self.send(event, true, deadline).await
+    pub fn append(
+        &self,
+        event: NewEvent,
+        deadline: Deadline,
+    ) -> impl Future<Output = Result<EventId, AuditError>> + Send + use<> {
+        self.send(&event, true, deadline)
     }
 
     /// Like [`AuditHandle::append`], but the event may wait for company, at most
@@ -169,12 +182,12 @@ impl AuditHandle {
     ///
     /// # Errors
     /// As [`AuditHandle::append`].
-    pub async fn append_deferred(
+    pub fn append_deferred(
         &self,
         event: NewEvent,
         deadline: Deadline,
-    ) -> Result<EventId, AuditError> {
-        self.send(event, false, deadline).await
+    ) -> impl Future<Output = Result<EventId, AuditError>> + Send + use<> {
+        self.send(&event, false, deadline)
     }
 
     /// Adds the intent and the outcome of a call that is already over, one right after the other, with
@@ -182,16 +195,14 @@ impl AuditHandle {
     ///
     /// # Errors
     /// As [`AuditHandle::append`]; neither is kept then.
-    pub async fn append_pair(
+    pub fn append_pair(
         &self,
-        intent: NewEvent,
-        outcome: NewEvent,
+        intent: &NewEvent,
+        outcome: &NewEvent,
         deadline: Deadline,
-    ) -> Result<EventId, AuditError> {
-        let (before, event) = (Some(Prepared::new(&intent)), Prepared::new(&outcome));
-        let event_id = event.event_id;
-        self.through_drain.ask(Append { before, event, urgent: true }, deadline).await??;
-        Ok(event_id)
+    ) -> impl Future<Output = Result<EventId, AuditError>> + Send + use<> {
+        let (before, event) = (Some(Prepared::new(intent)), Prepared::new(outcome));
+        self.hand_over(Append { before, event, urgent: true }, true, deadline)
     }
 
     /// Hands an event over without waiting for it to become durable: for what the engine notices about
@@ -203,7 +214,7 @@ impl AuditHandle {
     pub fn record(&self, event: &NewEvent) -> Result<EventId, AuditError> {
         let prepared = Prepared::new(event);
         let event_id = prepared.event_id;
-        self.through_drain.tell(Append { before: None, event: prepared, urgent: false })?;
+        self.0.through_drain.tell(Append { before: None, event: prepared, urgent: false })?;
         Ok(event_id)
     }
 
@@ -213,7 +224,7 @@ impl AuditHandle {
     /// A bad filter; too many queries; longer than the deadline.
     pub async fn query(&self, filter: Filter, deadline: Deadline) -> Result<Page, AuditError> {
         filter.check()?;
-        self.readers.page(filter, deadline).await
+        self.0.readers.page(filter, deadline).await
     }
 
     /// The events that `filter` wants (its `limit` and `cursor` aside) up to now, oldest first, as a file.
@@ -222,7 +233,7 @@ impl AuditHandle {
     /// A bad filter; too many exports at once.
     pub fn export(&self, filter: Filter, format: ExportFormat) -> Result<Export, AuditError> {
         let end = self.stats().last_seq;
-        Export::new(self.readers.clone(), &self.exports, filter, format, end)
+        Export::new(self.0.readers.clone(), &self.0.exports, filter, format, end)
     }
 
     /// Erases a person from the trail: the name, addresses and sessions go, the events stay and still
@@ -237,23 +248,23 @@ impl AuditHandle {
         user: &CallerId,
         deadline: Deadline,
     ) -> Result<ErasureReport, AuditError> {
-        self.child.ask(Erase { user: user.as_str().to_owned() }, deadline).await?
+        self.0.child.ask(Erase { user: user.as_str().to_owned() }, deadline).await?
     }
 
     /// The trail for who copies it elsewhere.
     pub(crate) fn spool(&self) -> &Spool {
-        &self.spool
+        &self.0.spool
     }
 
     /// Events up to this seq are durable elsewhere: retention may remove them.
     pub(crate) fn shipped(&self, seq: i64) {
-        self.counters.shipped_seq.store(seq, Ordering::Release);
+        self.0.counters.shipped_seq.store(seq, Ordering::Release);
     }
 
     /// Up to where retention may remove events.
     #[cfg(test)]
     pub(crate) fn shipped_seq(&self) -> i64 {
-        self.counters.shipped_seq.load(Ordering::Acquire)
+        self.0.counters.shipped_seq.load(Ordering::Acquire)
     }
 
     /// The copy elsewhere has followed an erasure up to this stage.
@@ -263,12 +274,12 @@ impl AuditHandle {
         deadline: Deadline,
     ) -> Result<(), AuditError> {
         let copied = ErasureCopied { id: erasure.id, stage: erasure.stage };
-        self.child.ask(copied, deadline).await?
+        self.0.child.ask(copied, deadline).await?
     }
 
     /// What the writer has done since the process started.
     pub fn stats(&self) -> AuditStats {
-        let counters = &self.counters;
+        let counters = &self.0.counters;
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         AuditStats {
             events: read(&counters.events),
@@ -285,20 +296,31 @@ impl AuditHandle {
         }
     }
 
-    async fn send(
+    fn send(
         &self,
-        event: NewEvent,
+        event: &NewEvent,
         urgent: bool,
         deadline: Deadline,
-    ) -> Result<EventId, AuditError> {
-        let prepared = Prepared::new(&event);
-        let event_id = prepared.event_id;
-        let child = match event.phase {
-            Phase::Outcome => &self.through_drain,
-            Phase::Intent | Phase::Single => &self.child,
-        };
-        child.ask(Append { before: None, event: prepared, urgent }, deadline).await??;
-        Ok(event_id)
+    ) -> impl Future<Output = Result<EventId, AuditError>> + Send + use<> {
+        let through_drain = event.phase == Phase::Outcome;
+        let append = Append { before: None, event: Prepared::new(event), urgent };
+        self.hand_over(append, through_drain, deadline)
+    }
+
+    /// Events are prepared before the future exists, which is moved about and so had better be small.
+    fn hand_over(
+        &self,
+        append: Append,
+        through_drain: bool,
+        deadline: Deadline,
+    ) -> impl Future<Output = Result<EventId, AuditError>> + Send + use<> {
+        let way = Arc::clone(&self.0);
+        async move {
+            let event_id = append.event.event_id;
+            let child = if through_drain { &way.through_drain } else { &way.child };
+            child.ask(append, deadline).await??;
+            Ok(event_id)
+        }
     }
 }
 

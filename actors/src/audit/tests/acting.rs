@@ -44,6 +44,11 @@ fn assert_whole(trail: &Trail, events: i64) {
     assert_eq!(report.events_intact, events);
 }
 
+#[test]
+fn what_every_call_holds_of_the_audit_is_one_pointer() {
+    assert_eq!(size_of::<AuditHandle>(), size_of::<usize>());
+}
+
 #[actix::test]
 async fn an_answered_event_is_in_the_file_and_found_by_a_query() {
     let trail = Trail::new();
@@ -175,7 +180,7 @@ async fn a_crashed_writer_reopens_the_file_and_continues_the_chain() {
     let call = CallId::new();
     audit.append(of_call(call, Phase::Intent), soon()).await.unwrap();
     for _ in 0..3 {
-        audit.child.tell(Crash).unwrap();
+        audit.0.child.tell(Crash).unwrap();
         let queued = (0..20).map(|_| audit.append(event(), soon()));
         for answer in join_all(queued).await {
             answer.unwrap();
@@ -194,7 +199,7 @@ async fn a_failed_commit_is_an_error_to_its_callers_and_to_nobody_after() {
     for _ in 0..40 {
         audit.append(event(), soon()).await.unwrap();
     }
-    audit.child.ask(FillDisk, soon()).await.unwrap();
+    audit.0.child.ask(FillDisk, soon()).await.unwrap();
     let mut large = event();
     large.details.insert("text".into(), "x".repeat(15_000).into());
     let error = audit.append(large.clone(), soon()).await.unwrap_err();
