@@ -124,6 +124,27 @@ mod tests {
     }
 
     #[test]
+    fn a_field_stands_in_a_line_once_and_the_nearest_wins() {
+        let sink = Sink::default();
+        let options = TelemetryOptions { log_filter: "info".into(), ..Default::default() };
+        let to = sink.clone();
+        let (subscriber, _) = subscriber(&options, "node-1", move || to.clone()).unwrap();
+        tracing::dispatcher::with_default(&subscriber.into(), || {
+            let _outer = tracing::info_span!("outer", user.id = "ada", tool = "a").entered();
+            let _inner = tracing::info_span!("inner", tool = "b", n = 1).entered();
+            tracing::info!(n = 2, error = "cause", error.message = "said", "twice");
+        });
+        let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
+        for name in ["user.id", "tool", "n", "error.message", "message"] {
+            assert_eq!(text.matches(&format!("\"{name}\":")).count(), 1, "{name} in {text}");
+        }
+        let line = &sink.lines()[0];
+        assert_eq!(line["error.message"], "said");
+        assert_eq!(line["user.id"], "ada");
+        assert_eq!(line["labels"], serde_json::json!({"tool": "b", "n": 2}));
+    }
+
+    #[test]
     fn the_filter_changes_while_running_and_a_bad_one_changes_nothing() {
         let lines = with_log("warn", |control| {
             tracing::info!("one");
