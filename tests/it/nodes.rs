@@ -172,6 +172,7 @@ fn settings(
         ("ULTIMATE_MCP__HTTP__TRUSTED_PROXIES", "[\"127.0.0.1\"]".into()),
         ("ULTIMATE_MCP__AUTH__KEYS", keys),
         ("ULTIMATE_MCP__REDIS__URLS", format!("[\"{}\"]", redis.url())),
+        ("ULTIMATE_MCP__REDIS__PATIENCE_MS", "1000".into()),
         ("ULTIMATE_MCP__NODE__ID", format!("n{}", index + 1)),
         ("ULTIMATE_MCP__NODE__ADVERTISE_URL", format!("http://127.0.0.1:{}", ports[index])),
         ("ULTIMATE_MCP__NODE__SECRET_FILE", file("cluster.key")),

@@ -14,7 +14,12 @@ const KEYS: &str =
 /// A server on these Redis servers.
 pub fn node(urls: &[String], more: &[(&str, &str)]) -> TestApp {
     let urls = serde_json::to_string(urls).unwrap();
-    let env = [("ULTIMATE_MCP__REDIS__URLS", urls.as_str()), ("ULTIMATE_MCP__AUTH__KEYS", KEYS)];
+    // More patience than anybody needs: a busy machine must not look like a slow Redis.
+    let env = [
+        ("ULTIMATE_MCP__REDIS__URLS", urls.as_str()),
+        ("ULTIMATE_MCP__REDIS__PATIENCE_MS", "1000"),
+        ("ULTIMATE_MCP__AUTH__KEYS", KEYS),
+    ];
     TestApp::start_with(&[&env[..], more].concat())
 }
 

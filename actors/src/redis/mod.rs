@@ -118,9 +118,16 @@ impl RedisClient {
         command: &Cmd,
     ) -> Result<T, RedisError> {
         let repeat = if is_read(command) { Repeat::Reads } else { repeatable.into() };
-        // A second request on the same connection would queue behind the first.
-        let hops = AtomicUsize::new(0);
-        let once = || self.inner.once_at(hops.fetch_add(1, Ordering::Relaxed), command);
+        // A second request beside the first would queue behind it on the same connection; one after the
+        // first takes the connection that is there.
+        let under_way = AtomicUsize::new(0);
+        let once = || {
+            let (hops, here) = UnderWay::begin(&under_way);
+            async move {
+                let _here = here;
+                self.inner.once_at(hops, command).await
+            }
+        };
         let value = Box::pin(self.inner.guarded(deadline, repeat, once)).await?;
         from_redis_value(value).map_err(|error| RedisError::Reply(error.into()))
     }
@@ -398,6 +405,22 @@ impl Inner {
         let took = asked.elapsed();
         self.dependency.close_by(deadline, || self.once(&ping)).await;
         Ok(took)
+    }
+}
+
+/// Counts an attempt while it lives.
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl<'a> UnderWay<'a> {
+    /// With the number of those before it.
+    fn begin(count: &'a AtomicUsize) -> (usize, Self) {
+        (count.fetch_add(1, Ordering::Relaxed), Self(count))
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
