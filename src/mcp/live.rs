@@ -163,7 +163,7 @@ impl LiveSessions {
     }
 
     /// Says something to one session: `message` is a JSON-RPC notification. Kept for a stream that comes
-    /// (back) later, the last [`KEPT_MAX`] of them. `false` when the session is not in use here or the
+    /// (back) later, the last `KEPT_MAX` of them. `false` when the session is not in use here or the
     /// message is larger than all that is kept.
     pub fn send(&self, session: &SessionId, message: &[u8]) -> bool {
         let mut all = self.lock();
