@@ -159,10 +159,11 @@ async fn a_call_without_effects_whose_intent_was_not_written_is_told_what_its_ou
     let app = TestApp::start();
     let mint = Mint::of(&app);
     let (ada, root) = (mint.token("ada", &["developer"]), mint.token("root", &["admin"]));
-    // A linter takes longer than an intent waits for company: the two are committed one after the other.
-    let call =
-        || app.tool(&ada, "lint_code", json!({ "code": "import os\n", "language": "python" }));
     for failed_commit in [1, 2] {
+        // A linter takes longer than an intent waits for company, unless its answer is known: the two are
+        // committed one after the other.
+        let code = format!("import os\nrun = {failed_commit}\n");
+        let call = || app.tool(&ada, "lint_code", json!({ "code": code, "language": "python" }));
         let action = format!("{failed_commit}*off->1*return(error)");
         arm(&app, &root, "audit.before_commit", &action).await.unwrap();
         let told = call().await;

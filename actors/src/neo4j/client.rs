@@ -7,19 +7,19 @@
 //! connecting, its TLS and Bolt handshakes have none, it can neither open an explicit transaction in
 //! read mode nor give one a time limit, and it leaves an abandoned transaction open on an idle pooled
 //! connection. So: every call has a limit of ours, reads are auto-commit statements in read mode with a
-//! limit on the server, and an abandoned transaction costs the whole pool, which ends it on the server.
+//! limit on the server, and what is abandoned costs its connection, which ends it on the server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwapOption;
 use neo4rs::{ConfigBuilder, Graph, Query};
 use tokio::sync::{Notify, watch};
 
 use super::error::{Neo4jError, Stage};
 use super::health::{self, Neo4jHealth, State};
 use super::options::Neo4jOptions;
+use super::pool::{Lease, Pool};
 use super::runtime::Tied;
 use super::statement::{Limits, Params, Rows, Statement, record, weight};
 use super::transaction::{InOrder, Job, TIDY_TIMEOUT, transact};
@@ -51,7 +51,7 @@ pub struct Neo4jClient {
 
 pub(super) struct Inner {
     pub(super) options: Neo4jOptions,
-    graph: ArcSwapOption<Graph>,
+    pool: Pool,
     pub(super) state: watch::Sender<State>,
     /// Asks the watcher to look now.
     pub(super) doubt: Notify,
@@ -84,8 +84,8 @@ impl Neo4jClient {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let dependency = Dependency::new("neo4j", options.guard(), observer);
         let inner = Arc::new(Inner {
+            pool: Pool::new(options.pool_max),
             options,
-            graph: ArcSwapOption::empty(),
             state: watch::Sender::new(State::Connecting),
             doubt: Notify::new(),
             answered: std::sync::Mutex::new(None),
@@ -253,57 +253,29 @@ impl Drop for Running<'_> {
     }
 }
 
-/// Costs the pool unless told that its transaction ended in good order: only closed connections end
-/// what runs on the server.
-struct Abandoned<'a> {
-    inner: &'a Inner,
-    graph: Arc<Graph>,
-    tidy: AtomicBool,
-}
-
-impl Drop for Abandoned<'_> {
-    fn drop(&mut self) {
-        if !self.tidy.load(Ordering::Relaxed) {
-            self.inner.discard(&self.graph);
-        }
-    }
-}
-
 impl Inner {
-    /// The pool; made on first use. Only called on the client's runtime.
-    pub(super) fn graph(&self) -> Result<Arc<Graph>, Neo4jError> {
-        if let Some(graph) = self.graph.load_full() {
-            return Ok(graph);
-        }
-        let graph = Arc::new(self.connect(self.options.pool_max, self.reply_limit())?);
-        self.graph.store(Some(Arc::clone(&graph)));
-        Ok(graph)
-    }
-
-    /// Forgets a pool, if it is still the one in use; its connections close when their users are done.
-    pub(super) fn discard(&self, graph: &Arc<Graph>) {
-        let current = self.graph.load();
-        if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, graph)) {
-            self.graph.compare_and_swap(&current, None);
-        }
-    }
-
-    /// Forgets whatever pool there is.
+    /// Closes every connection there is.
     pub(super) fn discard_all(&self) {
-        self.graph.store(None);
+        self.pool.discard_all();
+    }
+
+    /// A connection of its own, once it is this call's turn.
+    async fn lend(&self) -> Result<Lease<'_>, Neo4jError> {
+        self.pool.lend(|| self.connect(self.reply_limit())).await
     }
 
     fn reply_limit(&self) -> Duration {
         self.options.query_timeout() + Duration::from_secs(5)
     }
 
-    pub(super) fn connect(&self, pool: usize, reply: Duration) -> Result<Graph, Neo4jError> {
+    /// A connection; opened when it is first used.
+    pub(super) fn connect(&self, reply: Duration) -> Result<Graph, Neo4jError> {
         let options = &self.options;
         let mut config = ConfigBuilder::default()
             .uri(options.uri.as_str())
             .user(options.user.as_str())
             .password(password(options)?)
-            .max_connections(pool)
+            .max_connections(1)
             .fetch_size(FETCH_ROWS)
             .connection_timeout(reply)
             // Misnamed in the driver: the limit of the check before a connection is used again.
@@ -367,31 +339,18 @@ impl Inner {
         let began = Instant::now();
         let limit = deadline.remaining();
         let work = async {
-            let graph = self.graph()?;
+            let mut lease = self.lend().await?;
             let server_ms = limit.saturating_sub(SERVER_MARGIN).as_millis().max(1);
             let query = Query::new(statement.cypher.clone().into_owned())
                 .with_params(statement.params.0.clone())
                 .extra("tx_timeout", i64::try_from(server_ms).unwrap_or(i64::MAX));
-            let opened = graph.execute_read(query).await;
-            let mut stream =
-                opened.map_err(|error| Neo4jError::from_driver(error, Stage::Opening))?;
-            let running = |error| Neo4jError::from_driver(error, Stage::Running);
-            let (mut rows, mut bytes) = (Rows::default(), 0);
-            while let Some(row) = stream.next().await.map_err(running)? {
-                if rows.records.len() == limits.rows_max || bytes > limits.bytes_max {
-                    rows.truncated = true;
-                    break;
-                }
-                let record = record(&row)?;
-                bytes += record.0.values().map(weight).sum::<usize>();
-                rows.records.push(record);
-            }
-            // What is not fetched is given up in good order; the server need not wait for its limit.
-            let finished = tokio::time::timeout(TIDY_TIMEOUT, stream.finish()).await;
-            if let Ok(Ok(summary)) = finished {
-                rows.count(&summary);
-            }
-            Ok(rows)
+            let outcome = fetch(lease.graph()?, query, limits).await;
+            // Nothing is left open by an answer, also one that refuses.
+            lease.set_tidy(match &outcome {
+                Ok((_, finished)) => *finished,
+                Err(error) => error.code().is_some(),
+            });
+            outcome.map(|(rows, _)| rows)
         };
         let outcome = match tokio::time::timeout_at(deadline.instant(), work).await {
             Ok(outcome) => outcome,
@@ -416,17 +375,42 @@ impl Inner {
         let began = Instant::now();
         let limit = deadline.remaining();
         let committing = AtomicBool::new(false);
-        let graph = self.graph()?;
-        let guard =
-            Abandoned { inner: self, graph: Arc::clone(&graph), tidy: AtomicBool::new(false) };
-        let whole = transact(&graph, job, &committing, &guard.tidy);
+        let whole = async {
+            let mut lease = self.lend().await?;
+            let tidy = AtomicBool::new(false);
+            let outcome = transact(lease.graph()?, job, &committing, &tidy).await;
+            lease.set_tidy(tidy.into_inner());
+            outcome
+        };
         let outcome = match tokio::time::timeout_at(deadline.instant(), whole).await {
             Ok(outcome) => outcome,
             Err(_) => Err(self.late(limit, began, committing.load(Ordering::Relaxed))),
         };
-        drop(guard);
         self.learn(outcome)
     }
+}
+
+/// Runs a reading statement and fetches what the limits allow; also says whether its stream ended in good
+/// order.
+async fn fetch(graph: &Graph, query: Query, limits: Limits) -> Result<(Rows, bool), Neo4jError> {
+    let opened = graph.execute_read(query).await;
+    let mut stream = opened.map_err(|error| Neo4jError::from_driver(error, Stage::Opening))?;
+    let running = |error| Neo4jError::from_driver(error, Stage::Running);
+    let (mut rows, mut bytes) = (Rows::default(), 0);
+    while let Some(row) = stream.next().await.map_err(running)? {
+        if rows.records.len() == limits.rows_max || bytes > limits.bytes_max {
+            rows.truncated = true;
+            break;
+        }
+        let record = record(&row)?;
+        bytes += record.0.values().map(weight).sum::<usize>();
+        rows.records.push(record);
+    }
+    // What is not fetched is given up in good order; the server need not wait for its limit.
+    let finished = tokio::time::timeout(TIDY_TIMEOUT, stream.finish()).await;
+    let Ok(Ok(summary)) = finished else { return Ok((rows, false)) };
+    rows.count(&summary);
+    Ok((rows, true))
 }
 
 /// The password as it stands now.

@@ -157,7 +157,7 @@ async fn probe(client: &Arc<Inner>, graph: Option<Graph>) -> Result<(String, Gra
     let opening = |error| Neo4jError::from_driver(error, Stage::Opening);
     let graph = match graph {
         Some(graph) => graph,
-        None => client.connect(1, client.options.connect_timeout())?,
+        None => client.connect(client.options.connect_timeout())?,
     };
     let text = "CALL dbms.components() YIELD versions, edition \
                 RETURN versions[0] + ' ' + edition AS server LIMIT 1";

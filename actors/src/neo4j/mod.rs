@@ -9,6 +9,7 @@ mod error;
 mod health;
 pub mod migrations;
 mod options;
+mod pool;
 pub(crate) mod runtime;
 mod statement;
 mod transaction;

@@ -134,20 +134,35 @@ async fn a_slow_statement_ends_in_time_and_is_no_failure_of_the_server(client: &
     assert_eq!(read(client, "RETURN 1 AS x").await.unwrap(), json!(1));
 }
 
-/// A caller that goes away in the middle of a write leaves no lock behind.
+/// A caller that goes away at whatever moment of a write leaves no lock behind, also while others use the
+/// same client and the next caller is there at once.
 async fn an_abandoned_transaction_holds_no_lock(client: &Neo4jClient) {
     client.write(vec![Statement::new("CREATE (:Lock {n: 0})")], soon(), false).await.unwrap();
-    let slow = vec![
-        Statement::new("MATCH (l:Lock) SET l.n = 1"),
-        Statement::new(
-            "UNWIND range(1, 100000) AS a UNWIND range(1, 100000) AS b RETURN count(*) AS x",
-        ),
-    ];
-    let gone = tokio::time::timeout(Duration::from_millis(500), client.write(slow, soon(), true));
-    assert!(gone.await.is_err(), "it ended by itself");
-    let next = Statement::new("MATCH (l:Lock) SET l.n = l.n + 10 RETURN l.n AS x");
-    let rows = client.write(vec![next], soon(), false).await.unwrap();
-    assert_eq!(rows[0].int("x"), Some(10), "the abandoned write was taken back");
+    let long = "UNWIND range(1, 100000) AS a UNWIND range(1, 100000) AS b RETURN count(*) AS x";
+    let limits = (Params::new(), Limits::default(), soon());
+    let beside = client.clone();
+    let other = tokio::spawn(async move {
+        let _ = beside.read(long, limits.0, limits.1, limits.2).await;
+    });
+    for after_ms in (0..60).step_by(3).chain([500]) {
+        let slow = vec![Statement::new("MATCH (l:Lock) SET l.n = 1"), Statement::new(long)];
+        let gone = client.write(slow, soon(), true);
+        let gone = tokio::time::timeout(Duration::from_millis(after_ms), gone);
+        assert!(gone.await.is_err(), "it ended by itself");
+        let next = Statement::new("MATCH (l:Lock) WITH l, l.n AS x SET l.n = 0 RETURN x");
+        let deadline = Deadline::after(Duration::from_secs(15));
+        let rows = client.write(vec![next], deadline, false).await;
+        let rows = rows.unwrap_or_else(|error| panic!("left after {after_ms} ms: {error:?}"));
+        assert_eq!(rows[0].int("x"), Some(0), "the abandoned write was taken back");
+    }
+    other.abort();
+    let _ = other.await;
+    let idle = async {
+        while client.health().await.running > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(15), idle).await.unwrap();
 }
 
 async fn a_half_finished_migration_is_resumed(client: &Neo4jClient) {
