@@ -212,6 +212,12 @@ pub struct ApiError {
 }
 
 impl ApiError {
+    /// The time that the client gave its call was over before anything began.
+    pub fn not_begun() -> Self {
+        let text = "the time that the call was given was over before it began; nothing was run";
+        Self { retry: Retry::Safe, ..Self::new(Code::DeadlineExceeded, text) }
+    }
+
     /// An error of this kind with a message for the client.
     pub fn new(code: Code, public: impl Into<String>) -> Self {
         let retry = match code {

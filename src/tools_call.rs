@@ -14,7 +14,6 @@ use std::time::Instant;
 
 use futures_util::FutureExt;
 use serde_json::value::RawValue;
-use ultimate_mcp_actors::fault::Retry;
 use ultimate_mcp_actors::node::NodeId;
 use ultimate_mcp_actors::resilience::{Priority, Requester};
 
@@ -77,7 +76,7 @@ async fn carried_out(
     };
     let record = record.kind(descriptor.event_type);
     if deadline.is_past() {
-        return Err(record.refused(not_begun(), recording).await);
+        return Err(record.refused(ApiError::not_begun(), recording).await);
     }
     let Some(key) = &origin.idempotency_key else {
         return recorded(state, tool, &permit, &record, origin, request).await;
@@ -176,7 +175,7 @@ async fn run(
 ) -> Result<ToolOutput, ApiError> {
     let ToolRequest { arguments, deadline, events, .. } = request;
     if deadline.is_past() {
-        return Err(not_begun());
+        return Err(ApiError::not_begun());
     }
     let call = ToolCall { permit, origin, arguments, deadline, events };
     let call = AssertUnwindSafe(tool.call(call)).catch_unwind();
@@ -190,12 +189,6 @@ async fn run(
             "the call did not finish by its deadline; whether it had effects is unknown",
         )),
     }
-}
-
-/// The client's time was over first.
-fn not_begun() -> ApiError {
-    let text = "the time that the call was given was over before it began; nothing was run";
-    ApiError { retry: Retry::Safe, ..ApiError::new(Code::DeadlineExceeded, text) }
 }
 
 /// How a call ended, for metrics.

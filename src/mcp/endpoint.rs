@@ -11,6 +11,7 @@ use actix_web::web::{self, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
+use ultimate_mcp_actors::deadline::Deadline;
 
 use super::era::{self, Era};
 use super::failure::Failure;
@@ -110,6 +111,13 @@ pub(super) struct Exchange<H: Host> {
     pub(super) revision: Revision,
     /// What the sender wants to hear before the answer.
     pub(super) listening: Listening,
+}
+
+impl<H: Host> Exchange<H> {
+    /// Until when it is worked on: as long as the server gives it, or the client when that is shorter.
+    pub(super) fn deadline(&self) -> Deadline {
+        self.origin.within(Deadline::after(self.endpoint.options.call_timeout()))
+    }
 }
 
 impl<H: Host> Clone for Exchange<H> {

@@ -47,7 +47,7 @@ impl Ask<'_> {
         let record = Record::of_action(audit, self.caller, self.origin, action, kind).on(name);
         let admission = &self.state.admission;
         if let Err(refusal) = admission.admit_reading(self.caller, action, permission).await {
-            return Err(record.refused(refusal, self.deadline).await);
+            return Err(record.refused(refusal, self.state.call_deadline()).await);
         }
         let open = record.open();
         let rest = async {
@@ -61,7 +61,9 @@ impl Ask<'_> {
             };
             open.close(outcome, started.elapsed()).await.and(result)
         };
-        let (intent, result) = futures_util::join!(record.intent_in_company(self.deadline), rest);
+        // However little time the client gives: what is to be recorded is.
+        let intent = record.intent_in_company(self.state.call_deadline());
+        let (intent, result) = futures_util::join!(intent, rest);
         intent.and(result)
     }
 
@@ -70,6 +72,9 @@ impl Ask<'_> {
         &self,
         work: LocalBoxFuture<'_, Result<T, ApiError>>,
     ) -> Result<T, ApiError> {
+        if self.deadline.is_past() {
+            return Err(ApiError::not_begun());
+        }
         let work = AssertUnwindSafe(work).catch_unwind();
         match tokio::time::timeout_at(self.deadline.instant(), work).await {
             Ok(Ok(result)) => result,

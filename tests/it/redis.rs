@@ -33,6 +33,16 @@ pub fn token(app: &TestApp, sub: &str, role: &str) -> String {
     String::from_utf8(out.stdout).unwrap().trim().to_owned()
 }
 
+/// The built-in policy with so many calls a minute, of each tool, for developers.
+fn slow_policy(calls: u32) -> String {
+    let text = include_str!("../../config/policy.toml");
+    let slow = text
+        .replace("calls_per_minute = 600\n", &format!("calls_per_minute = {calls}\n"))
+        .replace("execute_code = 300", &format!("execute_code = {calls}"));
+    assert!(slow.matches(&format!("= {calls}\n")).count() >= 2, "{slow}");
+    slow
+}
+
 async fn readiness(app: &TestApp, wanted: &str) {
     eventually(&format!("the node is {wanted}"), || async {
         let answer = app.send("GET", "/ready", None, &[], None).await;
@@ -45,7 +55,11 @@ async fn readiness(app: &TestApp, wanted: &str) {
 async fn nodes_answer_each_others_keys_and_share_rates_and_lint_results() {
     let redis = Redis::start();
     let urls = [redis.url()];
-    let (a, b) = (node(&urls, &[]), node(&urls, &[]));
+    // Buckets that are full again are forgotten: at the usual rates within a tenth of a second.
+    let policy = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(policy.path(), slow_policy(3)).unwrap();
+    let slow = [("ULTIMATE_MCP__POLICY_FILE", policy.path().to_str().unwrap())];
+    let (a, b) = (node(&urls, &slow), node(&urls, &slow));
     let token = token(&a, "olga", "developer");
     let arguments = json!({"code": "import time; print(time.time_ns())"});
     let first = a.tool_once(&token, "k", "execute_code", arguments.clone()).await;
@@ -55,7 +69,10 @@ async fn nodes_answer_each_others_keys_and_share_rates_and_lint_results() {
 
     let source = json!({"code": "x = 1\n"});
     assert_eq!(a.tool(&token, "lint_code", source.clone()).await.status, 200);
-    assert_eq!(b.tool(&token, "lint_code", source).await.status, 200);
+    assert_eq!(b.tool(&token, "lint_code", source.clone()).await.status, 200);
+    assert_eq!(a.tool(&token, "lint_code", source.clone()).await.status, 200);
+    let fourth = b.tool(&token, "lint_code", source).await;
+    assert_eq!((fourth.status, fourth.code()), (429, "rate_limited"), "{fourth:?}");
     let buckets = redis.cli(&["keys", "ump:rate:*"]);
     assert!(buckets.contains("lint_code") && buckets.contains("execute_code"), "{buckets}");
     assert!(!redis.cli(&["keys", "*"]).contains("olga"), "callers are digests");

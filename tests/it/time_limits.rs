@@ -74,6 +74,27 @@ async fn without_time_nothing_runs_and_the_refusal_is_recorded() {
 }
 
 #[actix_rt::test]
+async fn without_time_nothing_is_read_either() {
+    let app = APP.get(TestApp::start);
+    let admin = app.token("hurried", "admin");
+    let hurry = |mut params: Value| {
+        params["_meta"] = json!({ "io.ultimate-mcp/timeoutMs": 0 });
+        params
+    };
+    for (method, params) in [
+        ("prompts/list", json!({})),
+        ("prompts/get", json!({ "name": "code_review" })),
+        ("resources/read", json!({ "uri": "resource://schemas/neo4j" })),
+    ] {
+        let refused = app.mcp(&admin, method, hurry(params)).await;
+        assert_eq!(refused.code(), "deadline_exceeded", "{method}: {refused:?}");
+    }
+    let recorded = events(&app, &admin, "user=hurried").await;
+    let failed = recorded.iter().filter(|event| event["success"] == false).count();
+    assert_eq!(failed, 3, "{recorded:?}");
+}
+
+#[actix_rt::test]
 async fn a_limit_that_is_no_number_is_refused_and_a_long_one_changes_nothing() {
     let app = APP.get(TestApp::start);
     let token = app.token("ada", "developer");

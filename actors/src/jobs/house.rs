@@ -8,13 +8,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use tokio::time::Instant;
 
+use super::clock::{Step, Watch};
 use super::error::JobsError;
 use super::held::{Shared, Stop};
-use super::job::{JobSpec, State, now_ms};
+use super::job::{JobSpec, Millis, State, now_ms};
 use super::schedule::{Schedule, next_tick};
 use super::seal::Purpose;
-use super::store::{Hold, NewJob, Signal};
+use super::store::{Hold, NewJob, Recall, Signal};
 use crate::ids::JobId;
 
 /// Jobs reaped or purged in one step.
@@ -50,29 +52,63 @@ pub(super) async fn heartbeats(shared: Arc<Shared>) {
     }
 }
 
-/// Takes jobs from workers that died.
+/// Takes jobs from workers that died. After a step of the wall clock leases say nothing until whoever lives has
+/// renewed them: judged before, every job in hand would be lost.
 pub(super) async fn reaping(shared: Arc<Shared>) {
     let period = (shared.lease() / 2).min(Duration::from_secs(5));
+    let mut clock = Watch::new(now_ms(), Instant::now());
+    let mut trusted_from = Instant::now();
     loop {
-        match shared.store.reap(now_ms(), STEP_MAX).await {
-            Ok(lost) => {
-                for job in &lost {
-                    tracing::warn!(job = %job.id(), state = %job.status.state, "a worker died with a job in hand");
-                }
-                shared.reaped.fetch_add(lost.len() as u64, Ordering::Relaxed);
-                if lost.iter().any(|job| job.status.state == State::Queued) {
-                    shared.wake.notify_one();
-                }
-                if !lost.is_empty() {
-                    shared.changed();
-                }
-                if lost.len() == STEP_MAX {
-                    continue;
-                }
-            }
-            Err(error) => complain("lost jobs could not be looked for", &error),
+        let now = now_ms();
+        if let Some(step) = clock.look(now, Instant::now()) {
+            trusted_from = Instant::now() + shared.lease();
+            set_right(&shared, step).await;
+        }
+        if Instant::now() >= trusted_from && reap(&shared, now).await == STEP_MAX {
+            continue;
         }
         tokio::time::sleep(period).await;
+    }
+}
+
+async fn set_right(shared: &Shared, Step { before, now }: Step) {
+    let ms = now - before;
+    tracing::warn!(clock.step_ms = ms, "the wall clock stepped by {ms} ms");
+    if ms > 0 {
+        return;
+    }
+    let pause_max_ms = i64::try_from(shared.options.retry_max_ms).unwrap_or(Millis::MAX);
+    let recall = Recall { before, now, pause_max_ms, lease_until: shared.lease_until() };
+    match shared.store.recall(recall).await {
+        Ok(0) => {}
+        Ok(changed) => {
+            tracing::info!(jobs.changed = changed, "jobs timed by the clock before wait no longer");
+            shared.wake.notify_one();
+            shared.changed();
+        }
+        Err(error) => complain("jobs timed by the clock before were left waiting", &error),
+    }
+}
+
+async fn reap(shared: &Shared, now: Millis) -> usize {
+    match shared.store.reap(now, STEP_MAX).await {
+        Ok(lost) => {
+            for job in &lost {
+                tracing::warn!(job = %job.id(), state = %job.status.state, "a worker died with a job in hand");
+            }
+            shared.reaped.fetch_add(lost.len() as u64, Ordering::Relaxed);
+            if lost.iter().any(|job| job.status.state == State::Queued) {
+                shared.wake.notify_one();
+            }
+            if !lost.is_empty() {
+                shared.changed();
+            }
+            lost.len()
+        }
+        Err(error) => {
+            complain("lost jobs could not be looked for", &error);
+            0
+        }
     }
 }
 

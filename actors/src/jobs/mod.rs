@@ -15,6 +15,7 @@
 //! or all together, may have.
 
 mod actor;
+mod clock;
 mod error;
 mod handle;
 mod held;

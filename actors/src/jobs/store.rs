@@ -237,6 +237,19 @@ impl Job {
     }
 }
 
+/// The wall clock was set back.
+#[derive(Clone, Copy, Debug)]
+pub struct Recall {
+    /// What it would show, had it not been.
+    pub before: Millis,
+    /// What it shows.
+    pub now: Millis,
+    /// Longest pause before another attempt.
+    pub pause_max_ms: Millis,
+    /// What a lease taken now ends at.
+    pub lease_until: Millis,
+}
+
 type Answer<'a, T> = BoxFuture<'a, Result<T, JobsError>>;
 
 /// A job and its result, sealed.
@@ -281,6 +294,10 @@ pub trait JobStore: Send + Sync + 'static {
 
     /// Takes jobs from workers whose lease has run out; answers which, as they stand then.
     fn reap(&self, now: Millis, limit: usize) -> Answer<'_, Vec<Job>>;
+
+    /// Holds no job longer because the wall clock was set back; answers how many were changed. Every node
+    /// notices and asks: asked again it may hold them less, never longer.
+    fn recall(&self, recall: Recall) -> Answer<'_, usize>;
 
     /// Forgets jobs whose time is over; answers how many.
     fn purge(&self, now: Millis, limit: usize) -> Answer<'_, usize>;

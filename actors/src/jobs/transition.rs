@@ -10,7 +10,7 @@
 //! ```
 
 use super::job::{DeadReason, Job, JobEvent, JobFault, JobSpec, JobStatus, Millis, State};
-use super::store::{Begun, CancelOutcome, End, Hold, Rules};
+use super::store::{Begun, CancelOutcome, End, Hold, Recall, Rules};
 
 impl Job {
     /// A new job, queued until `run_at`.
@@ -170,6 +170,24 @@ impl Job {
             self.status.fault = Some(JobFault::new("crashed", LOST));
             self.again("retry", now + rules.retry_lost_ms, now, rules);
         }
+    }
+
+    /// The wall clock was set back: what was timed by the clock before waits no longer than it would have.
+    /// Said again, by another node, it may wait less, never longer. A time that the caller chose stays.
+    pub(crate) fn recall(&mut self, recall: &Recall) {
+        let Recall { before, now, pause_max_ms, lease_until } = *recall;
+        let status = &mut self.status;
+        if status.state == State::Queued && status.run_at > now {
+            if status.run_at <= before {
+                status.run_at = status.run_at.min(now);
+            } else if status.event_count > 1 {
+                status.run_at = status.run_at.min(now + pause_max_ms);
+            }
+            if status.waits_from <= before {
+                status.waits_from = status.waits_from.min(now);
+            }
+        }
+        status.lease_until = status.lease_until.map(|until| until.min(lease_until));
     }
 
     /// An operator has it run again from the start; false when it is no dead letter.

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use ultimate_mcp_actors::deadline::Deadline;
 
 use super::listing::Complete;
 use crate::mcp::endpoint::Exchange;
@@ -54,7 +53,7 @@ pub async fn answer<H: Host>(
 ) -> Result<Vec<u8>, Failure> {
     let (endpoint, revision) = (&exchange.endpoint, exchange.revision);
     let asked = read(params).map_err(|message| Failure::invalid_params(revision, message))?;
-    let deadline = Deadline::after(endpoint.options.call_timeout());
+    let deadline = exchange.deadline();
     let completed =
         endpoint.host.complete(&exchange.caller, &exchange.origin, &asked, deadline).await;
     let completed = completed.map_err(|error| Failure::of(revision, error))?;

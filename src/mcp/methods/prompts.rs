@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use ultimate_mcp_actors::deadline::Deadline;
 
 use super::listing::{self, Complete};
 use crate::mcp::cursor::List;
@@ -23,7 +22,7 @@ pub async fn list<H: Host>(
 ) -> Result<Vec<u8>, Failure> {
     let (endpoint, revision) = (&exchange.endpoint, exchange.revision);
     let after = listing::after(params, List::Prompts, exchange)?;
-    let deadline = Deadline::after(endpoint.options.call_timeout());
+    let deadline = exchange.deadline();
     let prompts = endpoint.host.prompts(&exchange.caller, &exchange.origin, deadline).await;
     let prompts = prompts.map_err(|error| Failure::of(revision, error))?;
     let what = ("prompts", List::Prompts);
@@ -46,7 +45,7 @@ pub async fn get<H: Host>(
             object(raw).ok_or_else(|| invalid("arguments must be an object of strings"))?
         }
     };
-    let deadline = Deadline::after(endpoint.options.call_timeout());
+    let deadline = exchange.deadline();
     let (caller, origin) = (&exchange.caller, &exchange.origin);
     let prompt = endpoint.host.prompt(caller, origin, &name, &arguments, deadline).await;
     let prompt = prompt.map_err(|error| Failure::of(revision, error))?;

@@ -7,7 +7,6 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
-use ultimate_mcp_actors::deadline::Deadline;
 
 use super::listing::{self, Hints};
 use crate::error::{ApiError, Code};
@@ -33,7 +32,7 @@ pub async fn list<H: Host>(
 ) -> Result<Vec<u8>, Failure> {
     let (endpoint, revision) = (&exchange.endpoint, exchange.revision);
     let after = listing::after(params, List::Resources, exchange)?;
-    let deadline = Deadline::after(endpoint.options.call_timeout());
+    let deadline = exchange.deadline();
     let resources = endpoint.host.resources(&exchange.caller, &exchange.origin, deadline).await;
     let resources = resources.map_err(|error| Failure::of(revision, error))?;
     let entries = (resources.as_slice(), after.as_deref());
@@ -49,7 +48,7 @@ pub async fn templates<H: Host>(
 ) -> Result<Vec<u8>, Failure> {
     let (endpoint, revision) = (&exchange.endpoint, exchange.revision);
     let after = listing::after(params, List::Templates, exchange)?;
-    let deadline = Deadline::after(endpoint.options.call_timeout());
+    let deadline = exchange.deadline();
     let templates = endpoint.host.templates(&exchange.caller, &exchange.origin, deadline).await;
     let templates = templates.map_err(|error| Failure::of(revision, error))?;
     let entries = (templates.as_slice(), after.as_deref());
@@ -68,7 +67,7 @@ pub async fn read<H: Host>(
     let Some(uri) = params.uri.and_then(text) else {
         return Err(Failure::invalid_params(revision, "uri must be a string"));
     };
-    let deadline = Deadline::after(endpoint.options.call_timeout());
+    let deadline = exchange.deadline();
     let content = endpoint.host.resource(&exchange.caller, &exchange.origin, &uri, deadline).await;
     let content =
         content.map_err(|error| Failure::of(revision, not_found(error, &uri, revision)))?;

@@ -63,8 +63,7 @@ impl<H: Host> Call<H> {
                 return Err(Failure::invalid_params(revision, "arguments must be an object"));
             }
         };
-        let deadline = Deadline::after(exchange.endpoint.options.call_timeout());
-        let deadline = exchange.origin.within(deadline);
+        let deadline = exchange.deadline();
         Ok(Self { exchange, id: id.to_owned(), name: name.into_owned(), arguments, deadline })
     }
 

@@ -27,7 +27,7 @@ use super::job::{Job, JobFault, Millis, State};
 use super::schedule::Schedule;
 use super::store::{
     Begun, CancelOutcome, Claimed, Claims, Depths, End, Enqueued, Finish, Found, Grip, Hold,
-    JobFilter, JobPage, JobStore, LaneDepth, NewJob, Rules, Signal,
+    JobFilter, JobPage, JobStore, LaneDepth, NewJob, Recall, Rules, Signal,
 };
 use super::transition::LOST;
 use crate::deadline::Deadline;
@@ -285,6 +285,12 @@ impl JobStore for RedisJobs {
             Ok(jobs.into_iter().flatten().collect())
         }
         .boxed()
+    }
+
+    fn recall(&self, recall: Recall) -> Answer<'_, usize> {
+        let Recall { before, now, pause_max_ms, lease_until } = recall;
+        let args = [before, now, now + pause_max_ms, lease_until].map(bytes);
+        self.run(&scripts::RECALL, true, args.to_vec())
     }
 
     fn purge(&self, now: Millis, limit: usize) -> Answer<'_, usize> {

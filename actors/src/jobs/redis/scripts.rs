@@ -25,6 +25,7 @@ scripts! {
     FINISH = "finish.lua",
     CANCEL = "cancel.lua",
     REAP = "reap.lua",
+    RECALL = "recall.lua",
     PURGE = "purge.lua",
     REPLAY = "replay.lua",
     DISCARD = "discard.lua",

@@ -9,7 +9,7 @@ use crate::jobs::error::JobsError;
 use crate::jobs::job::{Job, Lane, Millis, State};
 use crate::jobs::store::{
     Claimed, Claims, Depths, End, Enqueued, Finish, Found, Grip, JobFilter, JobPage, LaneDepth,
-    NewJob, Rules,
+    NewJob, Recall, Rules,
 };
 
 fn state_number(state: State) -> i64 {
@@ -238,6 +238,26 @@ pub(super) fn reap(
         reaped.extend(job);
     }
     Ok(reaped)
+}
+
+pub(super) fn recall(connection: &Connection, recall: &Recall) -> Result<usize, JobsError> {
+    let timed: Vec<[u8; 16]> = connection
+        .prepare_cached(
+            "SELECT id FROM job WHERE (state = 0 AND run_at > ?1) \
+             OR (lease_until IS NOT NULL AND lease_until > ?2)",
+        )?
+        .query_map(params![recall.now, recall.lease_until], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let mut changed = 0;
+    for id in timed {
+        let differs = change(connection, Uuid::from_bytes(id).into(), |job| {
+            let before = job.status.clone();
+            job.recall(recall);
+            job.status != before
+        })?;
+        changed += usize::from(differs == Some(true));
+    }
+    Ok(changed)
 }
 
 pub(super) fn purge(

@@ -22,7 +22,7 @@ use super::job::{Job, Millis};
 use super::schedule::Schedule;
 use super::store::{
     Begun, CancelOutcome, Claims, Depths, Enqueued, Finish, Found, Grip, Hold, JobFilter, JobPage,
-    JobStore, NewJob, Rules,
+    JobStore, NewJob, Recall, Rules,
 };
 use crate::ids::{CallerId, JobId, ScheduleId};
 
@@ -123,6 +123,10 @@ impl JobStore for SqliteJobs {
 
     fn reap(&self, now: Millis, limit: usize) -> Answer<'_, Vec<Job>> {
         self.run(move |connection, rules| jobs::reap(connection, now, limit, rules))
+    }
+
+    fn recall(&self, recall: Recall) -> Answer<'_, usize> {
+        self.run(move |connection, _| jobs::recall(connection, &recall))
     }
 
     fn purge(&self, now: Millis, limit: usize) -> Answer<'_, usize> {

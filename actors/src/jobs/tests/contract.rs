@@ -7,7 +7,7 @@ use crate::jobs::error::JobsError;
 use crate::jobs::job::{DeadReason, Dedupe, JobFault, State};
 use crate::jobs::schedule::Schedule;
 use crate::jobs::store::{
-    Begun, CancelOutcome, Claimed, End, Enqueued, Finish, Grip, Hold, JobFilter,
+    Begun, CancelOutcome, Claimed, End, Enqueued, Finish, Grip, Hold, JobFilter, Recall,
 };
 
 /// Makes a test of every promise for the store that the expression makes.
@@ -18,6 +18,7 @@ macro_rules! suite {
             a_run_begins_once_and_its_result_is_found,
             lanes_get_their_shares_and_what_is_left_goes_to_the_most_urgent,
             delayed_jobs_wait_for_their_time,
+            a_clock_set_back_holds_up_nothing_but_what_a_caller_timed,
             a_lost_lease_is_judged_by_what_is_known,
             an_old_grip_changes_nothing,
             retries_keep_the_attempt_and_postponements_do_not,
@@ -134,6 +135,30 @@ pub(super) async fn lanes_get_their_shares_and_what_is_left_goes_to_the_most_urg
     assert_eq!(lanes(claimed), [2, 3, 0], "three were left in the normal lane");
     let claimed = store.claim("w", [9, 0, 0], T0, T0 + LEASE).await.unwrap().jobs;
     assert_eq!(lanes(claimed), [1, 0, 3]);
+}
+
+pub(super) async fn a_clock_set_back_holds_up_nothing_but_what_a_caller_timed(
+    Fixture { store, keep: _keep }: Fixture,
+) {
+    const HOUR: Millis = 3_600_000;
+    let ahead = T0 + HOUR;
+    let held = running(&store, job(ahead), ahead).await;
+    let again = running(&store, job(ahead), ahead).await;
+    let retry = End::Retry { fault: fault(), at: ahead + 300 };
+    assert!(finish(&store, again, retry, ahead).await);
+    let at_once = store.enqueue(job(ahead)).await.unwrap().id();
+    let mut timed = job(ahead);
+    timed.run_at = ahead + 400;
+    let timed = store.enqueue(timed).await.unwrap().id();
+    let recall = Recall { before: ahead + 10, now: T0, pause_max_ms: 200, lease_until: T0 + LEASE };
+    assert_eq!(store.recall(recall).await.unwrap(), 3);
+    assert_eq!(claim(&store, T0).await.unwrap().job.id(), at_once);
+    assert!(claim(&store, T0 + 199).await.is_none());
+    assert_eq!(claim(&store, T0 + 200).await.unwrap().job.id(), again.id);
+    assert!(claim(&store, ahead + 399).await.is_none());
+    assert_eq!(claim(&store, ahead + 400).await.unwrap().job.id(), timed);
+    let lost = store.reap(T0 + LEASE, 9).await.unwrap();
+    assert!(lost.iter().any(|job| job.id() == held.id), "its lease is not an hour long");
 }
 
 pub(super) async fn delayed_jobs_wait_for_their_time(Fixture { store, keep: _keep }: Fixture) {

@@ -12,7 +12,7 @@ use proptest::test_runner::TestRunner;
 
 use super::*;
 use crate::jobs::job::{DeadReason, Job, JobFault, State};
-use crate::jobs::store::{Begun, Claimed, End, Finish, Grip};
+use crate::jobs::store::{Begun, Claimed, End, Finish, Grip, Recall};
 
 const LEASE: Millis = 1_000;
 
@@ -29,6 +29,7 @@ enum Step {
     Replay(usize),
     Discard(usize),
     Wait(Millis),
+    SetBack(Millis),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -46,6 +47,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<usize>().prop_map(Step::Replay),
         1 => any::<usize>().prop_map(Step::Discard),
         3 => (1..1500_i64).prop_map(Step::Wait),
+        1 => (1..3000_i64).prop_map(Step::SetBack),
     ]
 }
 
@@ -162,6 +164,16 @@ async fn take(step: &Step, model: &mut Model, store: &Arc<dyn JobStore>) {
             assert_eq!(store.discard(id, now).await.unwrap(), expected);
         }
         Step::Wait(ms) => model.now += ms,
+        Step::SetBack(ms) => {
+            model.now -= ms;
+            let (before, now) = (now, model.now);
+            let recall = Recall { before, now, pause_max_ms: 250, lease_until: now + LEASE };
+            // Every node notices.
+            for _ in 0..2 {
+                store.recall(recall).await.unwrap();
+                model.jobs.values_mut().for_each(|job| job.recall(&recall));
+            }
+        }
     }
 }
 
