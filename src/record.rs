@@ -90,6 +90,7 @@ impl Record {
             | Code::CallInProgress
             | Code::OutcomeUnknown
             | Code::DeadlineExceeded
+            | Code::Overloaded
             | Code::Conflict => event.event_type,
             _ => EventType::AuthzDenied,
         };

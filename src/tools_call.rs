@@ -1,8 +1,8 @@
 //! The life of one `tools/call`, whatever its transport: HTTP, REST, jobs and, later, WebSocket and
 //! workflows all enter here. There is no second path with fewer checks.
 //!
-//! authenticated caller → admission → (with an idempotency key: run before?) → intent in the audit → run within the deadline → outcome in the
-//! audit → answer. Admission is a look at snapshots in memory, so the intent already states its
+//! authenticated caller → admission → room (with an idempotency key: run before?) → intent in the audit → run within
+//! the deadline → outcome in the audit → answer. Admission is a look at snapshots in memory, so the intent already states its
 //! verdict: an admitted call is an intent and an outcome, a refused one a single event.
 
 use std::borrow::Cow;
@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use serde_json::value::RawValue;
@@ -79,6 +79,12 @@ async fn carried_out(
         return Err(record.refused(ApiError::not_begun(), recording).await);
     }
     let Some(key) = &origin.idempotency_key else {
+        // Not with a key: its answer may be known, and then nothing is run.
+        let call = called(&permit, origin, &request);
+        if let Err(full) = tool.room(&call) {
+            state.metrics.tool_finished(descriptor.name, full.code.slug(), Duration::ZERO);
+            return Err(record.refused(full, recording).await);
+        }
         return recorded(state, tool, &permit, &record, origin, request).await;
     };
     let record = record.keyed(key);
@@ -173,11 +179,11 @@ async fn run(
     origin: &Origin,
     request: ToolRequest<'_>,
 ) -> Result<ToolOutput, ApiError> {
-    let ToolRequest { arguments, deadline, events, .. } = request;
+    let deadline = request.deadline;
     if deadline.is_past() {
         return Err(ApiError::not_begun());
     }
-    let call = ToolCall { permit, origin, arguments, deadline, events };
+    let call = called(permit, origin, &request);
     let call = AssertUnwindSafe(tool.call(call)).catch_unwind();
     match tokio::time::timeout_at(deadline.instant(), call).await {
         Ok(Ok(result)) => result,
@@ -189,6 +195,12 @@ async fn run(
             "the call did not finish by its deadline; whether it had effects is unknown",
         )),
     }
+}
+
+/// The request as its tool gets it.
+fn called<'a>(permit: &'a Permit, origin: &'a Origin, request: &ToolRequest<'a>) -> ToolCall<'a> {
+    let ToolRequest { arguments, deadline, events, .. } = *request;
+    ToolCall { permit, origin, arguments, deadline, events }
 }
 
 /// How a call ended, for metrics.

@@ -43,6 +43,8 @@ mod nodes_handles;
 mod offers;
 #[path = "it/operators.rs"]
 mod operators;
+#[path = "it/overload.rs"]
+mod overload;
 #[path = "it/redis.rs"]
 mod redis;
 #[path = "it/reload.rs"]

@@ -34,6 +34,9 @@ struct Arguments {
     /// Pairs at most; without it, as many as the time allows.
     #[arg(long)]
     pairs: Option<usize>,
+    /// Prints the timeline of every scenario, not only where something was violated.
+    #[arg(long)]
+    timeline: bool,
     /// Prints the names and ends.
     #[arg(long)]
     list: bool,
@@ -110,6 +113,8 @@ fn run(arguments: &Arguments) -> Result<bool> {
         say(&line.row());
         if line.is_violated() {
             reports.push(line.violations(seed));
+        } else if arguments.timeline {
+            say(&line.story());
         }
     }
     for text in &reports {

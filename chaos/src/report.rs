@@ -128,9 +128,13 @@ impl Line {
                 let _ = writeln!(text, "  … and {} more", violations.len() - SHOWN_MAX);
             }
         }
-        let _ = writeln!(text, "timeline:\n{}", self.timeline());
-        let _ = writeln!(text, "the server said:\n{}", self.server_said);
+        text.push_str(&self.story());
         text
+    }
+
+    /// What happened: faults, changes of health, calls that did not succeed, what the server warned of.
+    pub fn story(&self) -> String {
+        format!("timeline:\n{}\nthe server said:\n{}\n", self.timeline(), self.server_said)
     }
 
     /// Faults, changes of health, and calls that did not succeed, in order.

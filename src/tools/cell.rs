@@ -23,6 +23,12 @@ pub trait Cell: Send + Sync + 'static {
         deadline: Deadline,
         output: Option<OutputSink>,
     ) -> BoxFuture<'a, Result<RunReport, ApiError>>;
+
+    /// Whether a run would be let in or queued, as it looks now.
+    ///
+    /// # Errors
+    /// What [`Cell::run`] would say at once.
+    fn room(&self, owner: &CallerId, deadline: Deadline) -> Result<(), ApiError>;
 }
 
 impl Cell for ExecutionHandle {
@@ -34,6 +40,10 @@ impl Cell for ExecutionHandle {
         output: Option<OutputSink>,
     ) -> BoxFuture<'a, Result<RunReport, ApiError>> {
         Box::pin(async move { Ok(self.run_watched(spec, owner, deadline, output).await?) })
+    }
+
+    fn room(&self, owner: &CallerId, deadline: Deadline) -> Result<(), ApiError> {
+        Ok(ExecutionHandle::room(self, owner, deadline)?)
     }
 }
 
@@ -87,6 +97,10 @@ pub(super) mod fake {
             }
             self.asked.lock().unwrap().push(spec);
             Box::pin(async move { answer })
+        }
+
+        fn room(&self, _owner: &CallerId, _deadline: Deadline) -> Result<(), ApiError> {
+            Ok(())
         }
     }
 

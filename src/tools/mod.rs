@@ -60,6 +60,7 @@ pub struct ToolRequest<'a> {
 }
 
 /// What a tool gets to work with.
+#[derive(Clone, Copy)]
 pub struct ToolCall<'a> {
     /// Proof that this caller may run this tool, with the limits of the caller's roles.
     pub permit: &'a Permit,
@@ -96,6 +97,15 @@ pub trait Tool: Send + Sync + 'static {
     /// lives on another node is sent there.
     fn handle_argument(&self) -> Option<&'static str> {
         None
+    }
+
+    /// Whether there is room for the call, as it looks now. Asked before the intent: what is turned away costs
+    /// one event and not two, which is what keeps an overloaded server at work.
+    ///
+    /// # Errors
+    /// What [`Tool::call`] would say at once.
+    fn room(&self, _call: &ToolCall<'_>) -> Result<(), ApiError> {
+        Ok(())
     }
 
     /// Runs it. `Err` is for what is not the tool's own outcome: wrong arguments

@@ -35,6 +35,11 @@ pub trait TypedTool: Send + Sync + 'static {
         None
     }
 
+    /// As [`Tool::room`].
+    fn room(&self, _call: &ToolCall<'_>) -> Result<(), ApiError> {
+        Ok(())
+    }
+
     /// Runs the tool. Returns the result and facts for the audit.
     fn run(
         &self,
@@ -111,6 +116,10 @@ impl<T: TypedTool> Tool for Typed<T> {
 
     fn handle_argument(&self) -> Option<&'static str> {
         self.tool.handle_argument()
+    }
+
+    fn room(&self, call: &ToolCall<'_>) -> Result<(), ApiError> {
+        self.tool.room(call)
     }
 
     fn call<'a>(&'a self, call: ToolCall<'a>) -> BoxFuture<'a, Result<ToolOutput, ApiError>> {

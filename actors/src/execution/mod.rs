@@ -118,6 +118,15 @@ impl ExecutionHandle {
         self.child.ask(run, patience).await?
     }
 
+    /// Whether a run of `owner` would be let in or queued, as it looks now: asked before anything is recorded
+    /// about a run that would be turned away.
+    ///
+    /// # Errors
+    /// What [`ExecutionHandle::run`] would say at once: the queue is full, or its wait too long.
+    pub fn room(&self, owner: &CallerId, deadline: Deadline) -> Result<(), ExecutionError> {
+        self.shared.gate.room(owner, deadline)
+    }
+
     /// A place as of this task's [`Requester`], for work in a sandbox that stays: it counts as a run while it is held.
     pub(crate) async fn place(
         &self,

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use garde::Validate;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use ultimate_mcp_actors::audit::EventType;
 use ultimate_mcp_actors::ids::ExecutionId;
 use ultimate_mcp_actors::jobs::JobsHandle;
@@ -141,6 +142,12 @@ impl TypedTool for ExecuteCode {
         }
     }
 
+    fn room(&self, call: &ToolCall<'_>) -> Result<(), ApiError> {
+        let full = self.cell.room(call.permit.caller().id(), call.deadline);
+        // What is left for later needs no place now.
+        full.or_else(|full| if is_for_later(call.arguments) { Ok(()) } else { Err(full) })
+    }
+
     async fn run(
         &self,
         args: ExecuteArgs,
@@ -172,6 +179,16 @@ impl TypedTool for ExecuteCode {
         Ok(answer(output, args.language, code_bytes)
             .map(|done| ExecuteAnswer::Done(Box::new(done))))
     }
+}
+
+/// Whether these arguments say `async`. Wrong ones do not: whether they are is told when there is room.
+fn is_for_later(arguments: &RawValue) -> bool {
+    #[derive(Deserialize)]
+    struct Later {
+        #[serde(default, rename = "async")]
+        later: bool,
+    }
+    serde_json::from_str(arguments.get()).is_ok_and(|Later { later }| later)
 }
 
 /// The result with the facts the audit keeps of it.

@@ -109,6 +109,10 @@ impl TypedTool for RunTests {
         }
     }
 
+    fn room(&self, call: &ToolCall<'_>) -> Result<(), ApiError> {
+        self.cell.room(call.permit.caller().id(), call.deadline)
+    }
+
     async fn run(
         &self,
         args: RunTestsArgs,
