@@ -62,6 +62,7 @@ once "client-${client_node//\//-}" node_client || { say "missing: $client_node";
 need redis-server redis-server "is one of the engines under test" || exit 1
 # A library, not a command: `faketime` is its twin that brings it.
 need faketime faketime "lets the clock of a server jump in make chaos" || say "clocks will not jump"
+need openssl openssl "makes certificates for the tests" || exit 1
 need haproxy haproxy "stands before several nodes in the tests" || exit 1
 need java default-jdk-headless "runs Neo4j for the tests" || exit 1
 need mvn maven "fetches Neo4j for the tests" || exit 1

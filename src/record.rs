@@ -82,6 +82,23 @@ impl Record {
     /// Records that the call was refused and hands the refusal on. A refusal that cannot be recorded is
     /// still a refusal: the log says so.
     pub async fn refused(&self, refusal: ApiError, deadline: Deadline) -> ApiError {
+        let event = self.refusal(&refusal);
+        if let Err(error) = self.audit.append(event, deadline).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "a refusal was not recorded");
+        }
+        refusal
+    }
+
+    /// The same for want of room, which nobody waits for: it is durable a few milliseconds after the answer,
+    /// together with others. Where a commit each would cost what the refusal is there to save.
+    pub fn turned_away(&self, refusal: ApiError) -> ApiError {
+        if let Err(error) = self.audit.record(&self.refusal(&refusal)) {
+            tracing::error!(error = &error as &dyn std::error::Error, "a refusal was not recorded");
+        }
+        refusal
+    }
+
+    fn refusal(&self, refusal: &ApiError) -> NewEvent {
         let mut event = self.event(Phase::Single);
         event.event_type = match refusal.code {
             Code::RateLimited => EventType::RateLimitExceeded,
@@ -96,11 +113,8 @@ impl Record {
         };
         event.success = Some(false);
         event.error_message = Some(refusal.public.clone());
-        event.details.extend(reason(&refusal));
-        if let Err(error) = self.audit.append(event, deadline).await {
-            tracing::error!(error = &error as &dyn std::error::Error, "a refusal was not recorded");
-        }
-        refusal
+        event.details.extend(reason(refusal));
+        event
     }
 
     /// Names the idempotency key the call came with, by its digest: keys are the callers' own.

@@ -83,7 +83,7 @@ async fn carried_out(
         let call = called(&permit, origin, &request);
         if let Err(full) = tool.room(&call) {
             state.metrics.tool_finished(descriptor.name, full.code.slug(), Duration::ZERO);
-            return Err(record.refused(full, recording).await);
+            return Err(record.turned_away(full));
         }
         return recorded(state, tool, &permit, &record, origin, request).await;
     };

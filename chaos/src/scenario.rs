@@ -101,6 +101,8 @@ pub enum Fault {
     PauseNode,
     /// New keys for tokens and jobs, node by node, while clients work.
     RotateKeys,
+    /// The certificate of the way to Redis is replaced, connections under the old one are cut.
+    RotateCertificate,
     /// The control group of the server is filled to this many percent by a neighbour.
     FillMemory(u8),
     /// The wall clock of the server jumps an hour forth and back.
@@ -143,6 +145,7 @@ impl Fault {
             Self::KillNode => "kill-node".to_owned(),
             Self::PauseNode => "stop-node".to_owned(),
             Self::RotateKeys => "key-rotation".to_owned(),
+            Self::RotateCertificate => "certificate-rotation".to_owned(),
             Self::FillMemory(percent) => format!("memory-{percent}%"),
             Self::JumpClock => "clock-jumps".to_owned(),
         }
@@ -159,7 +162,7 @@ impl Fault {
             Self::InjectSteps => &[Part::Cell, Part::Redis, Part::Jobs, Part::Roles],
             Self::Panics(Actor::Authorization) => &[Part::Roles],
             Self::KillLauncher | Self::KillCells => &[Part::Cell],
-            Self::PauseRedis => &[Part::Redis],
+            Self::PauseRedis | Self::RotateCertificate => &[Part::Redis],
             Self::Kill(engine) | Self::Net(engine, _) => match engine.part() {
                 Part::Redis => &[Part::Redis],
                 _ => &[Part::Neo4j],
@@ -189,7 +192,8 @@ impl Fault {
 
     /// Whether it may happen beside another: not when the server runs in surroundings of its own.
     fn may_be_in_pairs(self) -> bool {
-        !self.needs_nodes() && !matches!(self, Self::FillMemory(_) | Self::JumpClock)
+        !self.needs_nodes()
+            && !matches!(self, Self::FillMemory(_) | Self::JumpClock | Self::RotateCertificate)
     }
 
     /// Whether a dependency cannot be reached at all, so that health must not say `ready`.
@@ -283,6 +287,7 @@ pub fn singles() -> Vec<Scenario> {
         Fault::Panics(Actor::Authorization),
         Fault::Panics(Actor::Audit),
         Fault::JumpClock,
+        Fault::RotateCertificate,
         Fault::Kill(Engine::Neo4j),
     ]);
     faults.extend(Trouble::ALL.map(|trouble| Fault::Net(Engine::Neo4j, trouble)));

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
-use ultimate_mcp_testkit::{Neo4j, OwnNeo4j, Proxy, Redis, free_port};
+use ultimate_mcp_testkit::{Neo4j, OwnNeo4j, Proxy, Redis, TlsFront, free_port};
 
 use crate::place::{Clock, MemoryGroup, SmallDisk};
 use crate::scenario::{Fault, Scenario};
@@ -36,6 +36,8 @@ pub struct World {
     pub nodes: Vec<Arc<Server>>,
     /// The way to Redis.
     pub redis_way: Arc<Proxy>,
+    /// TLS on that way, where it is spoken.
+    pub redis_tls: Option<Arc<TlsFront>>,
     /// Redis.
     pub redis: Arc<Mutex<Redis>>,
     /// The way to Neo4j, where the graph is kept there.
@@ -67,6 +69,12 @@ impl World {
         let redis = Redis::start();
         let redis_way = Proxy::to(redis.port());
         let mut shared = settings(folder.path(), redis_way.port())?;
+        let redis_tls = scenario
+            .has(|fault| fault == Fault::RotateCertificate)
+            .then(|| Arc::new(TlsFront::start(redis_way.port())));
+        if let Some(front) = &redis_tls {
+            shared.extend(tls_settings(folder.path(), front)?);
+        }
         let neo4j = scenario.needs_neo4j().then(|| neo4j.get());
         let neo4j_way = neo4j.as_ref().map(|neo4j| Arc::new(Proxy::to(neo4j.server.port)));
         if let (Some(neo4j), Some(way)) = (&neo4j, &neo4j_way) {
@@ -89,6 +97,7 @@ impl World {
         let world = Self {
             nodes,
             redis_way: Arc::new(redis_way),
+            redis_tls,
             redis: Arc::new(Mutex::new(redis)),
             neo4j_way,
             neo4j,
@@ -170,6 +179,22 @@ fn settings(folder: &Path, redis_port: u16) -> Result<Vec<(String, String)>> {
         ("JOBS__RETRY_INITIAL_MS", "50".to_owned()),
         ("JOBS__RETRY_MAX_MS", "1000".to_owned()),
         ("REDIS__URLS", format!("[\"redis://127.0.0.1:{redis_port}\"]")),
+    ];
+    Ok(settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+}
+
+/// What the server trusts on its way to Redis.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn trust(folder: &Path, certificates: &[String]) -> Result<String> {
+    secret_file(folder, "redis-ca.pem", &certificates.concat())
+}
+
+fn tls_settings(folder: &Path, front: &TlsFront) -> Result<Vec<(String, String)>> {
+    let settings = [
+        ("REDIS__URLS", format!("[\"rediss://127.0.0.1:{}\"]", front.port())),
+        ("REDIS__CA_FILE", trust(folder, &[front.certificate("first")])?),
     ];
     Ok(settings.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }

@@ -1,7 +1,8 @@
 //! How a connection is made: to the one server, to the master the sentinels name, to a cluster.
 //!
 //! Every step is bounded by `connect_timeout_ms`. Refuses a server that is no master where a master is
-//! wanted: right after a failover a sentinel may still name the old one.
+//! wanted: right after a failover a sentinel may still name the old one. Files with secrets and certificates
+//! are read for each connection, so that they can be replaced while the server runs.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -21,8 +22,38 @@ use super::error::RedisError;
 use super::link::Link;
 use super::options::{RedisMode, RedisOptions, is_tls};
 
-/// Everything that is known about the servers before the first connection.
-pub(super) struct Connector {
+/// Makes connections as the options say.
+pub(super) struct Connector(RedisOptions);
+
+impl Connector {
+    /// Reads the files the options name, to find out early what can never work.
+    ///
+    /// # Errors
+    /// A file that cannot be read, an address that is none.
+    pub(super) fn new(options: &RedisOptions) -> Result<Self, RedisError> {
+        Door::new(options)?;
+        Ok(Self(options.clone()))
+    }
+
+    fn door(&self) -> RedisResult<Door> {
+        Door::new(&self.0).map_err(|error| {
+            (ErrorKind::InvalidClientConfig, "a file is missing", error.to_string()).into()
+        })
+    }
+
+    /// A new connection whose commands are answered within `answer_max` or fail.
+    pub(super) async fn link(&self, answer_max: Duration) -> RedisResult<Link> {
+        self.door()?.link(answer_max).await
+    }
+
+    /// A connection for subscriptions. In a cluster any node will do: messages reach all of them.
+    pub(super) async fn pubsub(&self, attempt: usize) -> RedisResult<PubSub> {
+        self.door()?.pubsub(attempt).await
+    }
+}
+
+/// Everything that is known about the servers before a connection.
+struct Door {
     mode: RedisMode,
     master_name: String,
     /// Of data nodes, or of the sentinels.
@@ -33,9 +64,8 @@ pub(super) struct Connector {
     connect_timeout: Duration,
 }
 
-impl Connector {
-    /// Reads the files the options name.
-    pub(super) fn new(options: &RedisOptions) -> Result<Self, RedisError> {
+impl Door {
+    fn new(options: &RedisOptions) -> Result<Self, RedisError> {
         let wrong = |error: redis::RedisError| RedisError::Options(error.to_string());
         let username = (!options.username.is_empty()).then(|| options.username.clone());
         let password = match options.password.reveal() {
@@ -77,8 +107,7 @@ impl Connector {
         })
     }
 
-    /// A new connection whose commands are answered within `answer_max` or fail.
-    pub(super) async fn link(&self, answer_max: Duration) -> RedisResult<Link> {
+    async fn link(&self, answer_max: Duration) -> RedisResult<Link> {
         match self.mode {
             RedisMode::Single => Ok(Link::Node(self.open(&self.targets[0], answer_max).await?)),
             RedisMode::Sentinel => {
@@ -94,8 +123,7 @@ impl Connector {
         }
     }
 
-    /// A connection for subscriptions. In a cluster any node will do: messages reach all of them.
-    pub(super) async fn pubsub(&self, attempt: usize) -> RedisResult<PubSub> {
+    async fn pubsub(&self, attempt: usize) -> RedisResult<PubSub> {
         let master;
         let target = match self.mode {
             RedisMode::Single => &self.targets[0],

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ultimate_mcp_testkit::{Proxy, Redis, RedisCluster, RedisSentinels};
+use ultimate_mcp_testkit::{Proxy, Redis, RedisCluster, RedisSentinels, TlsFront};
 
 use super::redis::{cmd, pipe};
 use super::*;
@@ -102,6 +102,33 @@ async fn a_server_that_is_absent_at_start_is_found_when_it_comes() {
     redis.restart();
     recovers(&client).await;
     tokio::time::timeout(Duration::from_secs(5), client.up()).await.unwrap();
+}
+
+#[actix::test]
+async fn certificates_and_passwords_that_are_replaced_are_read_for_the_next_connection() {
+    let redis = Redis::start_with(&["--requirepass", "first password"]);
+    let front = TlsFront::start(redis.port());
+    let folder = tempfile::TempDir::new().unwrap();
+    let (ca_file, password_file) = (folder.path().join("ca"), folder.path().join("password"));
+    std::fs::write(&ca_file, front.certificate("first")).unwrap();
+    std::fs::write(&password_file, "first password\n").unwrap();
+    let urls = vec![format!("rediss://127.0.0.1:{}", front.port())];
+    let client = client(RedisOptions {
+        ca_file: ca_file.clone(),
+        password_file: password_file.clone(),
+        ..options(urls)
+    });
+    set(&client, "a", "1").await.unwrap();
+
+    redis.cli(&["config", "set", "requirepass", "second password"]);
+    front.make("second");
+    front.serve("second");
+    let error = set(&client, "a", "2").await.unwrap_err();
+    assert!(error.is_outage(), "a certificate nobody vouched for: {error:?}");
+    std::fs::write(&ca_file, front.certificate("second")).unwrap();
+    std::fs::write(&password_file, "second password\n").unwrap();
+    recovers(&client).await;
+    assert_eq!(get(&client, "a").await.unwrap().as_deref(), Some("1"));
 }
 
 #[actix::test]

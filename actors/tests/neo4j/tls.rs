@@ -1,39 +1,18 @@
 //! TLS: a verified certificate, any certificate, and one that is refused.
 
 use std::path::Path;
-use std::process::Command;
 
 use ultimate_mcp_actors::neo4j::{Limits, Neo4jClient, Neo4jOptions, Params};
-use ultimate_mcp_testkit::{HaProxy, free_port, neo4j_exclusive};
+use ultimate_mcp_testkit::{Certificate, HaProxy, free_port, neo4j_exclusive};
 
 use super::client::{options, soon, unobserved};
-
-/// A certificate for 127.0.0.1 that signs itself; answers the certificate and both in one file.
-fn certificate(folder: &Path, name: &str) -> (std::path::PathBuf, std::path::PathBuf) {
-    let (key, cert, both) =
-        (folder.join(format!("{name}.key")), folder.join(format!("{name}.pem")), folder.join(name));
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
-        .args(["-days", "2", "-subj", "/CN=neo4j.test", "-addext", "subjectAltName=IP:127.0.0.1"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-        .arg("-keyout")
-        .arg(&key)
-        .arg("-out")
-        .arg(&cert)
-        .output()
-        .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let text = std::fs::read_to_string(&cert).unwrap() + &std::fs::read_to_string(&key).unwrap();
-    std::fs::write(&both, text).unwrap();
-    (cert, both)
-}
 
 #[tokio::test]
 async fn certificates_are_verified_unless_any_is_asked_for() {
     let turn = neo4j_exclusive().await;
     let folder = tempfile::TempDir::new().unwrap();
-    let (cert, both) = certificate(folder.path(), "server");
-    let (other, _) = certificate(folder.path(), "other");
+    let Certificate { cert, both } = Certificate::make(folder.path(), "server");
+    let other = Certificate::make(folder.path(), "other").cert;
     let port = free_port();
     let configuration = format!(
         "global\n  maxconn 100\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1m\n  timeout server 1m\n\

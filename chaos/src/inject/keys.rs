@@ -1,9 +1,9 @@
-//! New keys for tokens and jobs, as an operator rotates them on nodes that must not stop: first every node
+//! New certificates; and new keys for tokens and jobs, as an operator rotates them on nodes that must not stop: first every node
 //! learns the new key beside the old one, then clients get new tokens, then every node forgets the old key.
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use reqwest::Method;
 use serde_json::json;
 
@@ -11,7 +11,7 @@ use super::{Scene, Undo};
 use crate::record::{Kind, Outcome, Record};
 use crate::server::Server;
 use crate::workload::Request;
-use crate::world::{JOBS_KEYS, secret_file, token_key_table};
+use crate::world::{JOBS_KEYS, World, secret_file, token_key_table, trust};
 
 /// Until every client has looked at a node that is back, and calls in hand with old tokens have ended.
 const NOTICED: Duration = Duration::from_millis(700);
@@ -47,6 +47,19 @@ pub(super) fn rotate(scene: &Scene<'_>) -> Result<Undo> {
         try_old_token(scene, node, &old.admin);
     }
     Ok(Undo::by(|| ()))
+}
+
+/// A new certificate on the way to Redis, as an operator replaces it: first the new one is trusted beside the
+/// old one, then it is served; when that is undone, the old one is forgotten.
+pub(super) fn rotate_certificate(world: &World) -> Result<Undo> {
+    let front = world.redis_tls.clone().context("nobody speaks TLS")?;
+    let folder = world.folder.path().to_owned();
+    front.make("second");
+    let (first, second) = (front.certificate("first"), front.certificate("second"));
+    trust(&folder, &[first, second.clone()])?;
+    front.serve("second");
+    // A file that cannot be written leaves the old certificate trusted.
+    Ok(Undo::by(move || drop(trust(&folder, &[second]))))
 }
 
 /// Restarts one node after the other with the new settings.

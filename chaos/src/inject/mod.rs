@@ -111,6 +111,7 @@ pub fn begin(fault: Fault, scene: &Scene<'_>, rng: &mut Rng) -> Result<Begun> {
         Fault::Panics(actor) => (Duration::ZERO, points::panic_again_and_again(scene, actor)?),
         Fault::KillNode => (rng.millis(2000, 3500), process::kill(&world.nodes[VICTIM])),
         Fault::PauseNode => (rng.millis(2000, 3500), process::pause(&world.nodes[VICTIM])?),
+        Fault::RotateCertificate => (lasts, keys::rotate_certificate(world)?),
         Fault::RotateKeys => (Duration::ZERO, keys::rotate(scene)?),
     };
     let what = format!("{} for {} ms", fault.name(), lasts.as_millis());

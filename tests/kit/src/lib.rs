@@ -13,6 +13,7 @@ mod process;
 mod proxy;
 mod redis;
 mod s3;
+mod tls;
 
 pub use haproxy::HaProxy;
 pub use neo4j::{Exclusive, Neo4j, OwnNeo4j, exclusive as neo4j_exclusive};
@@ -20,3 +21,4 @@ pub use process::free_port;
 pub use proxy::Proxy;
 pub use redis::{Redis, RedisCluster, RedisSentinels};
 pub use s3::S3;
+pub use tls::{Certificate, TlsFront};
