@@ -2,6 +2,7 @@
 #   make run     set up, build, start on the embedded defaults; prints URL, token, client config, a curl line
 #   make test    set up, then everything: format, lints, docs, tests (real binary, clients, servers, hostile programs)
 #   make check   format, lints and docs only
+#   make conformance   the MCP conformance suites against the protocol layer; also the last step of make test
 #   make chaos   breaks real servers on purpose, prints scenario x invariants; SEED=… SECONDS=… ARGS=…
 #   make bench   CPU per operation, rates and latencies beside a floor or a peer in the same run
 #   make load    five times the load it can carry: goodput, and how quickly the rest is refused
@@ -15,7 +16,7 @@ export CARGO_INCREMENTAL := 0
 export ULTIMATE_MCP__CELL__TOOLS_DIR ?= $(cache)/tools
 bin := $(CARGO_TARGET_DIR)/release/ultimate-mcp
 
-.PHONY: run build test check chaos bench load clean setup-run setup-test
+.PHONY: run build test check conformance chaos bench load clean setup-run setup-test
 run: build
 	@exec $(bin) serve $(ARGS)
 
@@ -37,6 +38,12 @@ test: setup-test check
 	tests/kit/servers/with-servers.sh cargo test --workspace --quiet
 	cargo test --features faults --test main --quiet faults::
 	tests/kit/servers/newest-neo4j.sh cargo test --workspace --test graph --test neo4j --quiet
+	@$(MAKE) --no-print-directory conformance
+
+# Against the suites' fixtures behind the product's own protocol layer: tests/conformance.
+conformance: setup-test
+	cargo build --quiet -p ultimate-mcp-conformance
+	tests/conformance/run.sh $(CARGO_TARGET_DIR)/debug/ultimate-mcp-conformance
 
 # As root the scenarios with a small disk and with a memory limit run too. One server serves the whole table: fault
 # points do nothing until they are armed. It gets a name of its own, so that nobody takes it for the real one.
@@ -59,4 +66,4 @@ load: setup-run
 	cargo run --release --quiet --example overload
 
 clean:
-	rm -rf "$(cache)/target" "$(cache)/tools" "$(cache)/client-python" "$(cache)/client-node" "$(cache)"/.done-*
+	rm -rf "$(cache)/target" "$(cache)/tools" "$(cache)/client-python" "$(cache)/client-node" "$(cache)/conformance" "$(cache)"/.done-*

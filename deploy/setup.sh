@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Brings a fresh machine to where `make run` or `make test` works.
 #   deploy/setup.sh run    what the server uses at run time: interpreters, linters, pytest for the cell
-#   deploy/setup.sh test   the same, the real MCP clients the tests drive the server with, and the real
+#   deploy/setup.sh test   the same, the real MCP clients and conformance suites the tests drive the server with, and the real
 #                          servers it is tested against: Redis, HAProxy, Neo4j (its jars; needs a JDK and Maven)
 # Idempotent: what is there at the pinned version is left alone. Everything lands in one cache folder.
 set -euo pipefail
@@ -12,6 +12,7 @@ mkdir -p "$cache"
 # Pinned, so that two machines lint and test alike.
 ruff=ruff==0.17.6 pytest=pytest==9.2.0 oxlint=oxlint@1.94.0
 client_python=mcp==2.3.0 client_node=@modelcontextprotocol/sdk@1.32.2 moto='moto[server]==5.2.5'
+conformance='0.1.16 0.2.0-alpha.12' conformance_node=24.21.0
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 need() { # need COMMAND DEBIAN-PACKAGE WHY
@@ -58,6 +59,18 @@ python_client() {
 node_client() { npm install --silent --no-fund --no-audit --prefix "$cache/client-node" "$client_node"; }
 once "client-$client_python" python_client || { say "missing: $client_python"; exit 1; }
 once "client-${client_node//\//-}" node_client || { say "missing: $client_node"; exit 1; }
+
+# The suites need a newer Node than the system's; npm carries its binaries.
+newer_node() {
+  local arch
+  case $(uname -m) in x86_64) arch=x64 ;; aarch64) arch=arm64 ;; *) return 1 ;; esac
+  npm install --silent --no-fund --no-audit --prefix "$cache/conformance/node" "node-linux-$arch@$conformance_node"
+}
+suite() { npm install --silent --no-fund --no-audit --prefix "$cache/conformance/$1" "@modelcontextprotocol/conformance@$1"; }
+once "conformance-node-$conformance_node" newer_node || { say "missing: Node $conformance_node (npm could not install it)"; exit 1; }
+for version in $conformance; do
+  once "conformance-$version" suite "$version" || { say "missing: the MCP conformance suite $version (npm could not install it)"; exit 1; }
+done
 
 need redis-server redis-server "is one of the engines under test" || exit 1
 # A library, not a command: `faketime` is its twin that brings it.

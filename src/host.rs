@@ -14,13 +14,13 @@ use ultimate_mcp_actors::sessions;
 use crate::auth::Caller;
 use crate::error::{ApiError, Code};
 use crate::mcp::{
-    Asked, Completed, Content, Host, NewSession, PromptEntry, PromptText, ResourceEntry, Revision,
-    TemplateEntry, ToolList,
+    Asked, Called, Completed, Content, Host, NewSession, PromptEntry, PromptText, ResourceEntry,
+    Revision, TemplateEntry, ToolList,
 };
 use crate::offers::{self, Ask};
 use crate::origin::Origin;
 use crate::state::AppState;
-use crate::tools::{ToolOutput, ToolRequest};
+use crate::tools::ToolRequest;
 use crate::tools_call::tools_call;
 
 /// Longest wait for the session store, which works in memory.
@@ -46,8 +46,8 @@ impl Host for AppState {
         caller: &Caller,
         origin: &Origin,
         request: ToolRequest<'_>,
-    ) -> Result<ToolOutput, ApiError> {
-        tools_call(self, caller, origin, request).await
+    ) -> Result<Called, ApiError> {
+        Ok(tools_call(self, caller, origin, request).await?.into())
     }
 
     async fn prompts(

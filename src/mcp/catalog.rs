@@ -5,6 +5,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use crate::tools::ToolOutput;
+
 /// A prompt in a list.
 #[derive(Clone, Debug)]
 pub struct PromptEntry {
@@ -31,13 +33,58 @@ pub struct PromptArgument {
     pub required: bool,
 }
 
-/// A prompt, filled in: one message of the user's.
+/// A prompt, filled in: messages of the user's.
 #[derive(Clone, Debug)]
 pub struct PromptText {
     /// What it is good for.
     pub description: String,
-    /// The message.
-    pub text: String,
+    /// The messages, at least one.
+    pub messages: Vec<Block>,
+}
+
+/// One piece of content, in a message of a prompt or in the result of a tool.
+#[derive(Clone, Debug)]
+pub enum Block {
+    /// Words.
+    Text(String),
+    /// A picture.
+    Image {
+        /// Its media type.
+        mime_type: Cow<'static, str>,
+        /// Sent as Base64.
+        data: Vec<u8>,
+    },
+    /// A sound.
+    Audio {
+        /// Its media type.
+        mime_type: Cow<'static, str>,
+        /// Sent as Base64.
+        data: Vec<u8>,
+    },
+    /// A resource with its content.
+    Resource {
+        /// Its URI.
+        uri: String,
+        /// Its media type.
+        mime_type: Cow<'static, str>,
+        /// Its content.
+        body: Body,
+    },
+}
+
+/// What a call of a tool gave.
+#[derive(Debug)]
+pub struct Called {
+    /// The tool's answer. A structured result of `null` is none: such a tool has no output schema.
+    pub output: ToolOutput,
+    /// What is shown beside it, in this order after its text.
+    pub blocks: Vec<Block>,
+}
+
+impl From<ToolOutput> for Called {
+    fn from(output: ToolOutput) -> Self {
+        Self { output, blocks: Vec::new() }
+    }
 }
 
 /// A resource in a list.

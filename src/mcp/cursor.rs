@@ -20,6 +20,16 @@ pub enum List {
 }
 
 impl List {
+    /// The member of the result that holds the entries.
+    pub fn field(self) -> &'static str {
+        match self {
+            List::Tools => "tools",
+            List::Prompts => "prompts",
+            List::Resources => "resources",
+            List::Templates => "resourceTemplates",
+        }
+    }
+
     /// Marks the list and the layout, so that a cursor of another list or a later layout is refused.
     fn mark(self) -> &'static str {
         match self {

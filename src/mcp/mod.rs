@@ -52,8 +52,8 @@ use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::ids::SessionId;
 
 pub use catalog::{
-    Asked, Body, Completed, Content, PromptArgument, PromptEntry, PromptText, Reference,
-    ResourceEntry, TemplateEntry,
+    Asked, Block, Body, Called, Completed, Content, PromptArgument, PromptEntry, PromptText,
+    Reference, ResourceEntry, TemplateEntry,
 };
 pub use endpoint::{Endpoint, Identity};
 pub use hub::{Hub, ListChanged};
@@ -65,7 +65,7 @@ pub use tool_list::{InvalidTool, ToolList};
 
 use crate::error::ApiError;
 use crate::origin::Origin;
-use crate::tools::{ToolOutput, ToolRequest};
+use crate::tools::ToolRequest;
 
 /// What stands behind the protocol: callers, tools, prompts, resources, sessions.
 ///
@@ -104,7 +104,7 @@ pub trait Host: Send + Sync + 'static {
         caller: &Self::Caller,
         origin: &Origin,
         request: ToolRequest<'_>,
-    ) -> impl Future<Output = Result<ToolOutput, ApiError>>;
+    ) -> impl Future<Output = Result<Called, ApiError>>;
 
     /// The prompts this caller may get, by name.
     ///

@@ -15,8 +15,8 @@ use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::ids::SessionId;
 
 use super::{
-    Asked, Body, Completed, Content, Host, NewSession, PromptArgument, PromptEntry, PromptText,
-    Reference, ResourceEntry, Revision, TemplateEntry, ToolList,
+    Asked, Block, Body, Called, Completed, Content, Host, NewSession, PromptArgument, PromptEntry,
+    PromptText, Reference, ResourceEntry, Revision, TemplateEntry, ToolList,
 };
 use crate::error::{ApiError, Code, Problem};
 use crate::origin::Origin;
@@ -235,18 +235,18 @@ impl Host for TestHost {
         caller: &String,
         origin: &Origin,
         request: ToolRequest<'_>,
-    ) -> Result<ToolOutput, ApiError> {
+    ) -> Result<Called, ApiError> {
         let ToolRequest { name, arguments, events, .. } = request;
         *self.last_origin.lock().unwrap() = Some(origin.clone());
         match name {
-            "add" => add(arguments),
-            "routed" => Ok(output(json!({}), false)),
+            "add" => add(arguments).map(Called::from),
+            "routed" => Ok(output(json!({}), false).into()),
             "secret" if caller == "viewer" => {
                 let mut error = ApiError::new(Code::Forbidden, "needs system:admin");
                 error.scopes = vec!["system:admin".to_owned()];
                 Err(error)
             }
-            "secret" => Ok(output(json!({"error": {"code": "broken"}}), true)),
+            "secret" => Ok(output(json!({"error": {"code": "broken"}}), true).into()),
             "fail" => {
                 let arguments: Value = serde_json::from_str(arguments.get()).unwrap();
                 match arguments["how"].as_str().unwrap_or("") {
@@ -266,7 +266,7 @@ impl Host for TestHost {
                 }
                 match arguments["fail"].as_str() {
                     Some(how) => Err(failure(how)),
-                    None => Ok(output(json!({"said": true}), false)),
+                    None => Ok(output(json!({"said": true}), false).into()),
                 }
             }
             "wait" => {
@@ -275,7 +275,7 @@ impl Host for TestHost {
                 self.release.notified().await;
                 watch.1 = true;
                 self.ended.fetch_add(1, Ordering::SeqCst);
-                Ok(output(json!({}), false))
+                Ok(output(json!({}), false).into())
             }
             _ => Err(ApiError::new(Code::UnknownTool, format!("no tool {name:?}"))),
         }
@@ -300,9 +300,10 @@ impl Host for TestHost {
     ) -> Result<PromptText, ApiError> {
         match (name, arguments.get("who")) {
             ("greet", _) if caller == "viewer" => Err(forbidden("tools:read")),
-            ("greet", Some(who)) => {
-                Ok(PromptText { description: "Greets.".into(), text: format!("Hello {who}") })
-            }
+            ("greet", Some(who)) => Ok(PromptText {
+                description: "Greets.".into(),
+                messages: vec![Block::Text(format!("Hello {who}"))],
+            }),
             _ => Err(ApiError::new(Code::InvalidArguments, "greet needs who")),
         }
     }

@@ -9,7 +9,7 @@ use serde_json::value::to_raw_value;
 
 use super::Ask;
 use crate::error::{ApiError, Code};
-use crate::mcp::{PromptArgument, PromptEntry, PromptText};
+use crate::mcp::{Block, PromptArgument, PromptEntry, PromptText};
 use crate::tools::ToolRequest;
 use crate::tools::prompts::{GetPromptResult, ListPromptsResult, PromptInfo};
 use crate::tools_call::tools_call;
@@ -34,7 +34,7 @@ pub async fn get(
 ) -> Result<PromptText, ApiError> {
     let call = json!({ "slug": name, "arguments": arguments });
     let got: GetPromptResult = ask.tool("get_prompt", &call).await?;
-    Ok(PromptText { description: got.prompt.description, text: got.text })
+    Ok(PromptText { description: got.prompt.description, messages: vec![Block::Text(got.text)] })
 }
 
 impl Ask<'_> {

@@ -4,7 +4,9 @@
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
+use ultimate_mcp_actors::deadline::Deadline;
 
+use crate::error::ApiError;
 use crate::mcp::Host;
 use crate::mcp::cursor::{self, List};
 use crate::mcp::endpoint::Exchange;
@@ -12,49 +14,70 @@ use crate::mcp::failure::Failure;
 use crate::mcp::params::Params;
 use crate::mcp::wire::{self, text};
 
-/// The entry after which the page begins that the client asks for.
-///
-/// # Errors
-/// -32602 for a cursor that is none of this list.
-pub fn after(
-    params: &Params<'_>,
+/// One page of a list, as it was asked for.
+pub struct Page<'x, H: Host> {
+    exchange: &'x Exchange<H>,
     list: List,
-    exchange: &Exchange<impl Host>,
-) -> Result<Option<String>, Failure> {
-    let Some(cursor) = params.cursor else { return Ok(None) };
-    let after = text(cursor).and_then(|cursor| cursor::parse(list, &cursor));
-    let refusal = || {
-        let message = "cursor must be a nextCursor of the same list";
-        Failure::invalid_params(exchange.revision, message)
-    };
-    after.map(Some).ok_or_else(refusal)
+    after: Option<String>,
+    /// When the client stops waiting.
+    pub deadline: Deadline,
 }
 
-/// One page of a list that is sorted by `key`.
-pub fn answer<'e, H: Host, T, V: Serialize>(
-    exchange: &Exchange<H>,
-    id: &RawValue,
-    (field, list): (&'static str, List),
-    (entries, after): (&'e [T], Option<&str>),
-    key: impl Fn(&'e T) -> &'e str,
-    view: impl Fn(&'e T) -> V,
-) -> Result<Vec<u8>, Failure> {
-    let (endpoint, revision) = (&exchange.endpoint, exchange.revision);
-    let before = |after| entries.iter().take_while(|entry| key(entry) <= after).count();
-    let start = after.map_or(0, before);
-    let end = (start + endpoint.options.page_entries_max).min(entries.len());
-    let page = &entries[start..end];
-    let next = match page.last() {
-        Some(last) if end < entries.len() => Some(cursor::after(list, key(last))),
-        _ => None,
-    };
-    let result = Listed {
-        field,
-        entries: page.iter().map(view).collect(),
-        next,
-        hints: Hints::of(exchange, endpoint.options.tools_ttl_ms),
-    };
-    wire::success(id, result).map_err(|error| Failure::of(revision, error))
+impl<'x, H: Host> Page<'x, H> {
+    /// Reads which page is wanted.
+    ///
+    /// # Errors
+    /// -32602 for a cursor that is none of this list.
+    pub fn read(
+        exchange: &'x Exchange<H>,
+        params: &Params<'_>,
+        list: List,
+    ) -> Result<Self, Failure> {
+        let refusal = || {
+            let message = "cursor must be a nextCursor of the same list";
+            Failure::invalid_params(exchange.revision, message)
+        };
+        let parse = |raw| text(raw).and_then(|cursor| cursor::parse(list, &cursor));
+        let after = params.cursor.map(|raw| parse(raw).ok_or_else(refusal)).transpose()?;
+        let deadline = exchange.deadline();
+        Ok(Self { exchange, list, after, deadline })
+    }
+
+    /// The entries, or why there are none.
+    ///
+    /// # Errors
+    /// The host's, as this revision says it.
+    pub fn entries<T>(&self, entries: Result<Vec<T>, ApiError>) -> Result<Vec<T>, Failure> {
+        entries.map_err(|error| Failure::of(self.exchange.revision, error))
+    }
+
+    /// The page, of entries that are sorted by `key`.
+    pub fn answer<'e, T, V: Serialize>(
+        &self,
+        id: &RawValue,
+        entries: &'e [T],
+        key: impl Fn(&'e T) -> &'e str,
+        view: impl Fn(&'e T) -> V,
+    ) -> Result<Vec<u8>, Failure> {
+        let (endpoint, revision) = (&self.exchange.endpoint, self.exchange.revision);
+        let before = |after: &String| {
+            entries.iter().take_while(|entry| key(entry) <= after.as_str()).count()
+        };
+        let start = self.after.as_ref().map_or(0, before);
+        let end = (start + endpoint.options.page_entries_max).min(entries.len());
+        let page = &entries[start..end];
+        let next = match page.last() {
+            Some(last) if end < entries.len() => Some(cursor::after(self.list, key(last))),
+            _ => None,
+        };
+        let result = Listed {
+            field: self.list.field(),
+            entries: page.iter().map(view).collect(),
+            next,
+            hints: Hints::of(self.exchange, endpoint.options.tools_ttl_ms),
+        };
+        wire::success(id, result).map_err(|error| Failure::of(revision, error))
+    }
 }
 
 struct Listed<'a, V> {

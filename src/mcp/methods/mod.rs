@@ -1,5 +1,6 @@
 //! Rung 14 and on: which methods exist in which era, and what each answers. One file per method.
 
+mod blocks;
 mod completion;
 mod discover;
 mod initialize;

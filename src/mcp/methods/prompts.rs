@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::listing::{self, Complete};
+use super::blocks::BlockView;
+use super::listing::{Complete, Page};
 use crate::mcp::cursor::List;
 use crate::mcp::endpoint::Exchange;
 use crate::mcp::failure::Failure;
 use crate::mcp::params::Params;
 use crate::mcp::revision::Revision;
 use crate::mcp::wire::{self, object, text};
-use crate::mcp::{Host, PromptArgument, PromptEntry};
+use crate::mcp::{Block, Host, PromptArgument, PromptEntry};
 
 /// Answers `prompts/list`.
 pub async fn list<H: Host>(
@@ -20,14 +21,11 @@ pub async fn list<H: Host>(
     id: &RawValue,
     params: &Params<'_>,
 ) -> Result<Vec<u8>, Failure> {
-    let (endpoint, revision) = (&exchange.endpoint, exchange.revision);
-    let after = listing::after(params, List::Prompts, exchange)?;
-    let deadline = exchange.deadline();
-    let prompts = endpoint.host.prompts(&exchange.caller, &exchange.origin, deadline).await;
-    let prompts = prompts.map_err(|error| Failure::of(revision, error))?;
-    let what = ("prompts", List::Prompts);
-    let entries = (prompts.as_slice(), after.as_deref());
-    listing::answer(exchange, id, what, entries, |prompt| &prompt.name, |p| View::of(p, revision))
+    let page = Page::read(exchange, params, List::Prompts)?;
+    let (host, revision) = (&exchange.endpoint.host, exchange.revision);
+    let prompts = host.prompts(&exchange.caller, &exchange.origin, page.deadline).await;
+    let prompts = page.entries(prompts)?;
+    page.answer(id, &prompts, |prompt| &prompt.name, |prompt| View::of(prompt, revision))
 }
 
 /// Answers `prompts/get`.
@@ -49,10 +47,9 @@ pub async fn get<H: Host>(
     let (caller, origin) = (&exchange.caller, &exchange.origin);
     let prompt = endpoint.host.prompt(caller, origin, &name, &arguments, deadline).await;
     let prompt = prompt.map_err(|error| Failure::of(revision, error))?;
-    let content = Text { r#type: "text", text: &prompt.text };
     let result = Filled {
         description: &prompt.description,
-        messages: [Message { role: "user", content }],
+        messages: prompt.messages.iter().map(Message::of_user).collect(),
         modern: Complete::of(exchange),
     };
     wire::success(id, result).map_err(|error| Failure::of(revision, error))
@@ -105,7 +102,7 @@ impl<'a> View<'a> {
 #[derive(Serialize)]
 struct Filled<'a> {
     description: &'a str,
-    messages: [Message<'a>; 1],
+    messages: Vec<Message<'a>>,
     #[serde(flatten)]
     modern: Option<Complete<'a>>,
 }
@@ -113,11 +110,11 @@ struct Filled<'a> {
 #[derive(Serialize)]
 struct Message<'a> {
     role: &'static str,
-    content: Text<'a>,
+    content: BlockView<'a>,
 }
 
-#[derive(Serialize)]
-struct Text<'a> {
-    r#type: &'static str,
-    text: &'a str,
+impl<'a> Message<'a> {
+    fn of_user(content: &'a Block) -> Self {
+        Self { role: "user", content: content.into() }
+    }
 }

@@ -1,14 +1,11 @@
 //! `resources/list`, `resources/templates/list`, `resources/read`.
 
-use std::borrow::Cow;
-
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::listing::{self, Hints};
+use super::blocks::ContentView;
+use super::listing::{Hints, Page};
 use crate::error::{ApiError, Code};
 use crate::mcp::cursor::List;
 use crate::mcp::endpoint::Exchange;
@@ -16,7 +13,7 @@ use crate::mcp::failure::Failure;
 use crate::mcp::params::Params;
 use crate::mcp::revision::Revision;
 use crate::mcp::wire::{self, text};
-use crate::mcp::{Body, Host, ResourceEntry, TemplateEntry};
+use crate::mcp::{Host, ResourceEntry, TemplateEntry};
 
 /// "Resource not found" of the revisions before 2026-07-28.
 const LEGACY_NOT_FOUND: i16 = -32002;
@@ -30,14 +27,11 @@ pub async fn list<H: Host>(
     id: &RawValue,
     params: &Params<'_>,
 ) -> Result<Vec<u8>, Failure> {
-    let (endpoint, revision) = (&exchange.endpoint, exchange.revision);
-    let after = listing::after(params, List::Resources, exchange)?;
-    let deadline = exchange.deadline();
-    let resources = endpoint.host.resources(&exchange.caller, &exchange.origin, deadline).await;
-    let resources = resources.map_err(|error| Failure::of(revision, error))?;
-    let entries = (resources.as_slice(), after.as_deref());
-    let what = ("resources", List::Resources);
-    listing::answer(exchange, id, what, entries, |r| &r.uri, |r| View::of(r, revision))
+    let page = Page::read(exchange, params, List::Resources)?;
+    let (host, revision) = (&exchange.endpoint.host, exchange.revision);
+    let resources = host.resources(&exchange.caller, &exchange.origin, page.deadline).await;
+    let resources = page.entries(resources)?;
+    page.answer(id, &resources, |entry| &entry.uri, |entry| View::of(entry, revision))
 }
 
 /// Answers `resources/templates/list`.
@@ -46,15 +40,12 @@ pub async fn templates<H: Host>(
     id: &RawValue,
     params: &Params<'_>,
 ) -> Result<Vec<u8>, Failure> {
-    let (endpoint, revision) = (&exchange.endpoint, exchange.revision);
-    let after = listing::after(params, List::Templates, exchange)?;
-    let deadline = exchange.deadline();
-    let templates = endpoint.host.templates(&exchange.caller, &exchange.origin, deadline).await;
-    let templates = templates.map_err(|error| Failure::of(revision, error))?;
-    let entries = (templates.as_slice(), after.as_deref());
-    let what = ("resourceTemplates", List::Templates);
-    let view = |template: &TemplateEntry| TemplateView::of(template, revision);
-    listing::answer(exchange, id, what, entries, |template| template.uri_template, view)
+    let page = Page::read(exchange, params, List::Templates)?;
+    let (host, revision) = (&exchange.endpoint.host, exchange.revision);
+    let templates = host.templates(&exchange.caller, &exchange.origin, page.deadline).await;
+    let templates = page.entries(templates)?;
+    let view = |entry: &TemplateEntry| TemplateView::of(entry, revision);
+    page.answer(id, &templates, |entry| entry.uri_template, view)
 }
 
 /// Answers `resources/read`.
@@ -71,13 +62,9 @@ pub async fn read<H: Host>(
     let content = endpoint.host.resource(&exchange.caller, &exchange.origin, &uri, deadline).await;
     let content =
         content.map_err(|error| Failure::of(revision, not_found(error, &uri, revision)))?;
-    let (text, blob) = match &content.body {
-        Body::Text(text) => (Some(&**text), None),
-        Body::Blob(bytes) => (None, Some(STANDARD.encode(bytes))),
-    };
     let ttl_ms = if content.is_fixed { endpoint.options.tools_ttl_ms } else { 0 };
     let result = Contents {
-        contents: [One { uri, mime_type: &content.mime_type, text, blob }],
+        contents: [ContentView::new(&uri, &content.mime_type, &content.body)],
         modern: Hints::of(exchange, ttl_ms),
     };
     wire::success(id, result).map_err(|error| Failure::of(revision, error))
@@ -151,18 +138,7 @@ fn has_titles(revision: Revision) -> bool {
 
 #[derive(Serialize)]
 struct Contents<'a> {
-    contents: [One<'a>; 1],
+    contents: [ContentView<'a>; 1],
     #[serde(flatten)]
     modern: Option<Hints<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct One<'a> {
-    uri: Cow<'a, str>,
-    mime_type: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    blob: Option<String>,
 }

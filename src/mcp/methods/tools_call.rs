@@ -12,8 +12,8 @@ use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use ultimate_mcp_actors::deadline::Deadline;
 
+use super::blocks::BlockView;
 use crate::error::{ApiError, Code};
-use crate::mcp::Host;
 use crate::mcp::endpoint::Exchange;
 use crate::mcp::failure::Failure;
 use crate::mcp::params::Params;
@@ -21,8 +21,9 @@ use crate::mcp::respond::Reply;
 use crate::mcp::revision::Revision;
 use crate::mcp::stream;
 use crate::mcp::wire::{self, is_object, text};
+use crate::mcp::{Called, Host};
+use crate::tools::ToolRequest;
 use crate::tools::events::EventSink;
-use crate::tools::{ToolOutput, ToolRequest};
 
 /// A call with everything it needs: it outlives the request when its session's rules say so.
 pub struct Call<H: Host> {
@@ -131,15 +132,17 @@ impl<H: Host> Call<H> {
 
     fn encode(
         &self,
-        outcome: Result<ToolOutput, ApiError>,
+        outcome: Result<Called, ApiError>,
         revision: Revision,
     ) -> Result<Vec<u8>, Failure> {
         let meta = revision.is_modern().then_some(&*self.exchange.endpoint.result_meta);
         let encoded = match outcome {
-            Ok(output) => {
+            Ok(Called { output, blocks }) => {
                 let ending = if output.is_error { Ending::ToolFailed } else { Ending::Succeeded };
                 let text = output.text.as_deref();
-                let result = CallResult::new(revision, ending, &output.structured, text, meta);
+                let structured = &*output.structured;
+                let mut result = CallResult::new(revision, ending, structured, text, meta);
+                result.content.extend(blocks.iter().map(BlockView::from));
                 wire::success(&self.id, result)
             }
             Err(error) if error.code == Code::InvalidArguments => {
@@ -180,7 +183,7 @@ enum Ending {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct CallResult<'a> {
-    content: Vec<TextBlock<'a>>,
+    content: Vec<BlockView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     structured_content: Option<&'a RawValue>,
     is_error: bool,
@@ -190,19 +193,13 @@ struct CallResult<'a> {
     meta: Option<&'a RawValue>,
 }
 
-#[derive(Serialize)]
-struct TextBlock<'a> {
-    r#type: &'static str,
-    text: &'a str,
-}
-
 impl<'a> CallResult<'a> {
     /// The result as this revision writes it; the structured JSON is always in it, as
     /// `structuredContent`, as text, or as both.
     ///
     /// Legacy revisions get no `structuredContent` that does not conform to the output schema: the
     /// TypeScript SDK 1.x checks it even with `isError` and would hide the problems from the model.
-    /// Nor do they have any that is not an object.
+    /// Nor do they have any that is not an object. `null` is no structured result in any revision.
     fn new(
         revision: Revision,
         ending: Ending,
@@ -211,12 +208,13 @@ impl<'a> CallResult<'a> {
         meta: Option<&'a RawValue>,
     ) -> Self {
         let conforms = ending != Ending::WrongArguments;
-        let sent = revision.is_modern()
+        let exists = structured.get() != "null";
+        let sent = exists && revision.is_modern()
             || (revision.has_structured_results() && conforms && is_object(structured));
-        let json = (text.is_none() || !sent).then_some(structured.get());
+        let json = (exists && (text.is_none() || !sent)).then_some(structured.get());
         let blocks = text.into_iter().chain(json);
         Self {
-            content: blocks.map(|text| TextBlock { r#type: "text", text }).collect(),
+            content: blocks.map(|text| BlockView::Text { text }).collect(),
             structured_content: sent.then_some(structured),
             is_error: ending != Ending::Succeeded,
             result_type: revision.is_modern().then_some("complete"),
@@ -259,6 +257,15 @@ mod tests {
                 let structured = answer.get("structuredContent").is_some();
                 assert!(structured || texts[1] == json, "{revision}: {answer}");
             }
+        }
+    }
+
+    #[test]
+    fn a_tool_without_a_structured_result_sends_none() {
+        for revision in Revision::ALL {
+            let answer = result(revision, Ending::Succeeded, "null", Some("words"));
+            assert_eq!(answer["content"], json!([{"type": "text", "text": "words"}]));
+            assert!(answer.get("structuredContent").is_none(), "{revision}");
         }
     }
 
