@@ -23,6 +23,7 @@ mod record;
 pub mod reload;
 pub mod serve;
 mod state;
+pub mod stdio;
 pub mod telemetry;
 pub mod time_limit;
 pub mod tools;

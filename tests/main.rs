@@ -59,6 +59,8 @@ mod security;
 mod shipping;
 #[path = "it/start.rs"]
 mod start;
+#[path = "it/stdio.rs"]
+mod stdio;
 #[path = "it/streams.rs"]
 mod streams;
 #[path = "it/supervision.rs"]

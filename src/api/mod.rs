@@ -25,6 +25,7 @@ mod roles;
 mod schedules;
 mod supervision;
 mod tokens;
+mod tool_stream;
 mod tools;
 mod users;
 

@@ -312,8 +312,14 @@ pub(crate) fn build(state: &AppState, caller: &crate::auth::Caller) -> Value {
                 "summary": tool.title,
                 "description": tool.description,
                 "security": [{ "bearer": [tool.permission] }],
+                "parameters": [{
+                    "name": "stream",
+                    "in": "query",
+                    "description": "`1`: lines of JSON while the tool runs (docs/streams.md); the last one is the outcome",
+                    "schema": { "type": "string", "enum": ["0", "1"] },
+                }],
                 "requestBody": { "required": true, "content": json_content(&tool.input_schema) },
-                "responses": responses(json_content(&tool.output_schema)),
+                "responses": responses(tool_content(&tool.output_schema)),
             }}),
         );
     }
@@ -368,6 +374,18 @@ fn operation(route: &Route) -> Value {
 
 fn json_content(schema: &Value) -> Value {
     json!({ "application/json": { "schema": schema } })
+}
+
+/// What a tool answers: its result, or with `?stream=1` lines with an `event` each.
+fn tool_content(output: &Value) -> Value {
+    let mut content = json_content(output);
+    let events = super::tool_stream::EVENTS;
+    content["application/x-ndjson"] = json!({ "schema": {
+        "type": "object",
+        "required": ["event"],
+        "properties": { "event": { "type": "string", "enum": events } },
+    } });
+    content
 }
 
 fn responses(success: Value) -> Value {

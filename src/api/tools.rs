@@ -1,5 +1,6 @@
 //! `POST /api/v1/tools/{name}`: the body is the arguments, the answer the structured result. With an
-//! `Idempotency-Key` the call is run once however often it is sent.
+//! `Idempotency-Key` the call is run once however often it is sent. With `?stream=1` the answer tells what
+//! happens while the tool runs ([`super::tool_stream`]).
 
 use actix_web::http::StatusCode;
 use actix_web::web::Path;
@@ -8,7 +9,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 use ultimate_mcp_actors::deadline::Deadline;
 
-use super::{Authenticated, JsonBody};
+use super::{Authenticated, JsonBody, tool_stream};
 use crate::error::{ApiError, Code};
 use crate::forward::{ANSWER_HEADER, Envelope};
 use crate::once;
@@ -45,6 +46,9 @@ pub async fn call(
 ) -> Result<HttpResponse, ApiError> {
     let arguments = arguments(&body.0)?;
     auth.origin.idempotency_key = once::key_of(request.headers())?;
+    if tool_stream::wanted(&request)? {
+        return tool_stream::call(auth, name.into_inner(), arguments.to_owned()).await;
+    }
     let forwarded = auth.origin.passage.forwarded_by.is_some();
     let deadline = auth.call_deadline();
     let answer = match auth.origin.idempotency_key {

@@ -66,6 +66,8 @@ pub enum Command {
         #[allow(missing_docs, reason = "documented at Common; clap would take it as help")]
         common: Common,
     },
+    /// Speak MCP over standard input and output, for a client that starts its server itself
+    Stdio(StdioArgs),
     /// Work jobs and nothing else: no calls are served, only /health, /ready and /metrics
     Worker {
         #[command(flatten)]
@@ -114,6 +116,27 @@ pub enum Command {
         #[allow(missing_docs, reason = "documented at GraphCommand")]
         command: GraphCommand,
     },
+}
+
+/// `stdio`
+#[derive(Debug, Args)]
+pub struct StdioArgs {
+    /// A running server, e.g. http://127.0.0.1:8484 [default: the one that runs on the data directory, or
+    /// one in this process]
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+
+    /// File with the caller's token [default: ULTIMATE_MCP_TOKEN, or a token from the instance's own key]
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+
+    /// Role in a token from the instance's own key
+    #[arg(long, default_value = "developer", value_name = "NAME")]
+    pub role: String,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at Common")]
+    pub common: Common,
 }
 
 /// `top`

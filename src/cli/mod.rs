@@ -14,6 +14,7 @@ mod failure;
 mod graph;
 mod live;
 mod serve;
+mod stdio;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -28,7 +29,7 @@ use clap::error::ErrorKind;
 
 pub use args::{
     AuditCommand, BackupArgs, Cli, Command, Common, ConfigCommand, DeadLettersCommand,
-    GraphCommand, RestoreArgs, TokenCommand,
+    GraphCommand, RestoreArgs, StdioArgs, TokenCommand,
 };
 pub use failure::{Exit, Failure};
 
@@ -62,6 +63,7 @@ pub fn execute(
     };
     match cli.command {
         Command::Serve { common } => serve::serve(common.load(environment)?, Role::Server),
+        Command::Stdio(args) => stdio::stdio(&args, environment),
         Command::Worker { common } => serve::serve(common.load(environment)?, Role::Worker),
         Command::Token { command: TokenCommand::Create(request) } => {
             token::create(&request, environment, out)

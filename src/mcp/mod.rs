@@ -62,6 +62,7 @@ pub(crate) use media::is_json;
 pub use options::McpOptions;
 pub use revision::Revision;
 pub use tool_list::{InvalidTool, ToolList};
+pub(crate) use wire::failure as failure_message;
 
 use crate::error::ApiError;
 use crate::origin::Origin;

@@ -74,7 +74,7 @@ impl DataFiles {
     /// # Errors
     /// Anything that cannot be created, read or trusted, with the remedy.
     pub fn prepare(config: &Config, policy: Policy) -> Result<Self, FilesError> {
-        let dir = private_dir(&config.data_dir)?;
+        let dir = private_data_dir(&config.data_dir)?;
         Ok(Self {
             keys: KeyRing::load(&config.auth, &dir).map_err(FilesError::Keys)?,
             audit_key: audit_key(&dir)?,
@@ -136,7 +136,11 @@ fn jobs_sealer(options: &JobsOptions, dir: &Path) -> Result<Sealer, FilesError> 
     Ok(Sealer::new(keys)?)
 }
 
-fn private_dir(path: &Path) -> Result<PathBuf, FilesError> {
+/// The data directory, made if it is missing, for the owner's eyes only.
+///
+/// # Errors
+/// It cannot be created.
+pub fn private_data_dir(path: &Path) -> Result<PathBuf, FilesError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.and_then(|()| path.canonicalize())
         .map_err(|source| FilesError::Directory { path: path.to_owned(), source })

@@ -1,4 +1,4 @@
-//! `ultimate-mcp serve` and `worker`: starts the engine and the server, waits, drains.
+//! `ultimate-mcp serve`, `worker` and `stdio`: starts the engine and the server, waits, drains.
 //!
 //! Order: directories and keys → telemetry → engine → routes → listen → say where. Ends on SIGTERM and
 //! SIGINT with 0 after a goodbye (`http.lame_duck_seconds`) and a drain, and with a failure when the root supervisor gave up.
@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web::Data;
+use secrecy::SecretString;
 use tokio::signal::unix::{SignalKind, signal};
 use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::engine::{Engine, StartError};
@@ -23,9 +24,11 @@ use crate::http::Bound;
 use crate::mcp::Endpoint;
 use crate::reload::{Parts, Reload};
 use crate::state::AppState;
-use crate::{api, http, telemetry};
+use crate::stdio::StdioError;
+use crate::telemetry::LogTo;
+use crate::{api, http, stdio, telemetry};
 
-pub use files::{DataFiles, FilesError, URL_FILE};
+pub use files::{DataFiles, FilesError, URL_FILE, private_data_dir};
 
 /// How long a node that starts waits to learn what the others know. Longer, and one that starts while
 /// Redis is away would serve nobody.
@@ -63,6 +66,9 @@ pub enum ServeError {
     /// Signals cannot be waited for.
     #[error("signals cannot be handled: {0}")]
     Signals(std::io::Error),
+    /// The conversation that the server ran for.
+    #[error(transparent)]
+    Stdio(#[from] StdioError),
     /// The tree gave up: the process must be restarted from outside.
     #[error("the engine gave up: {child} could not be kept running ({text})")]
     GaveUp {
@@ -106,13 +112,67 @@ impl Role {
 /// # Errors
 /// It did not start, or the engine gave up.
 pub fn serve(loaded: Loaded, role: Role) -> Result<(), ServeError> {
+    start(loaded, Purpose::Serve(role))
+}
+
+/// Runs the server for one conversation over standard input and output, and ends with it.
+///
+/// # Errors
+/// As [`serve`]; what ended the conversation before its input ended.
+pub fn serve_stdio(loaded: Loaded, conversation: Conversation) -> Result<(), ServeError> {
+    start(loaded, Purpose::Converse(conversation))
+}
+
+/// Who talks over standard input and output.
+pub struct Conversation {
+    /// For whom.
+    pub token: SecretString,
+    /// Longest line.
+    pub message_bytes_max: usize,
+}
+
+/// What a server runs for.
+enum Purpose {
+    /// Whoever calls, until it is told to stop.
+    Serve(Role),
+    /// One conversation, until its end.
+    Converse(Conversation),
+}
+
+impl Purpose {
+    fn role(&self) -> Role {
+        match self {
+            Self::Serve(role) => *role,
+            Self::Converse(_) => Role::Server,
+        }
+    }
+
+    fn log_to(&self) -> LogTo {
+        match self {
+            Self::Serve(_) => LogTo::Stdout,
+            Self::Converse(_) => LogTo::Stderr,
+        }
+    }
+
+    /// Holds the conversation; never ends where there is none.
+    async fn converse(&self, url: &str) -> Result<(), StdioError> {
+        match self {
+            Self::Serve(_) => std::future::pending().await,
+            Self::Converse(Conversation { token, message_bytes_max }) => {
+                stdio::converse(url, token, *message_bytes_max).await
+            }
+        }
+    }
+}
+
+fn start(loaded: Loaded, purpose: Purpose) -> Result<(), ServeError> {
     let policy = load_policy(&loaded.config).map_err(FilesError::from)?;
-    role.check(&loaded.config)?;
+    purpose.role().check(&loaded.config)?;
     let config = &loaded.config;
     let files = DataFiles::prepare(config, policy.policy.clone())?;
-    let telemetry = telemetry::init(&config.telemetry, files.node.as_str())?;
+    let telemetry = telemetry::init(&config.telemetry, files.node.as_str(), purpose.log_to())?;
     install_panic_hook();
-    let served = actix_rt::System::new().block_on(run(loaded, policy, role, files, &telemetry));
+    let served = actix_rt::System::new().block_on(run(loaded, policy, purpose, files, &telemetry));
     // Dropped last: flushes the log.
     drop(telemetry);
     served
@@ -121,7 +181,7 @@ pub fn serve(loaded: Loaded, role: Role) -> Result<(), ServeError> {
 async fn run(
     loaded: Loaded,
     policy: PolicyText,
-    role: Role,
+    purpose: Purpose,
     files: DataFiles,
     telemetry: &telemetry::Telemetry,
 ) -> Result<(), ServeError> {
@@ -140,13 +200,15 @@ async fn run(
     if !engine.authorization.settled(JOIN_MAX).await {
         tracing::warn!("serving before other nodes' revocations and bans are known: redis is away");
     }
-    let bound = listen(&config, role, &state)?;
+    let bound = listen(&config, purpose.role(), &state)?;
     let port = bound.addresses.first().map_or(config.http.port, |address| address.port());
     // Held while the server runs: the command line finds it there.
-    let _announced = files.announce(&config.http.base_url(port)).map_err(ServeError::Announce)?;
-    match role {
-        Role::Server => banner::print(&config, &files, &state, &bound),
-        Role::Worker => banner::print_worker(&config, &files, &bound),
+    let url = config.http.base_url(port);
+    let _announced = files.announce(&url).map_err(ServeError::Announce)?;
+    match &purpose {
+        Purpose::Serve(Role::Server) => banner::print(&config, &files, &state, &bound),
+        Purpose::Serve(Role::Worker) => banner::print_worker(&config, &files, &bound),
+        Purpose::Converse(_) => {}
     }
     let server = bound.server.handle();
     let serving = actix_rt::spawn(bound.server);
@@ -154,10 +216,13 @@ async fn run(
     let watching = actix_rt::spawn(crate::reload::watch(state.reload.clone()));
     let prompts = crate::tools::prompts::watch(state.prompts.clone(), engine.audit.clone());
     let watching_prompts = actix_rt::spawn(prompts);
-    let ended = wait(exit).await?;
+    let (ended, talked) = tokio::select! {
+        ended = wait(exit) => (ended?, Ok(())),
+        talked = Box::pin(purpose.converse(&url)) => (None, talked),
+    };
     watching.abort();
     watching_prompts.abort();
-    if ended.is_none() {
+    if ended.is_none() && matches!(purpose, Purpose::Serve(_)) {
         leave(&state, Duration::from_secs(config.http.lame_duck_seconds)).await?;
     }
     let deadline = Deadline::after(Duration::from_secs(config.http.drain_seconds));
@@ -173,7 +238,7 @@ async fn run(
     let report = engine.drain(deadline).await;
     tracing::info!(clean = report.is_clean(), "drained");
     match ended {
-        None | Some(Exit::Drained(_)) => Ok(()),
+        None | Some(Exit::Drained(_)) => Ok(talked?),
         Some(Exit::Failed { child, text, .. }) => {
             Err(ServeError::GaveUp { child: child.to_string(), text: text.to_string() })
         }

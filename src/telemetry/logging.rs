@@ -1,4 +1,4 @@
-//! The log: tracing events → ECS JSON → a bounded buffer → stdout, written by a thread of its own.
+//! The log: tracing events → ECS JSON → a bounded buffer → stdout or stderr, written by a thread of its own.
 
 use std::sync::Arc;
 
@@ -30,15 +30,28 @@ impl LogControl {
     }
 }
 
+/// Where the log goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogTo {
+    /// Standard output.
+    Stdout,
+    /// Standard error, where standard output is the protocol's.
+    Stderr,
+}
+
 /// Installs the process's subscriber.
 pub fn start(
     options: &TelemetryOptions,
     node: &str,
+    to: LogTo,
 ) -> Result<(LogControl, WorkerGuard), TelemetryError> {
-    let (writer, guard) = NonBlockingBuilder::default()
+    let builder = NonBlockingBuilder::default()
         .buffered_lines_limit(options.log_lines_buffered_max)
-        .lossy(true)
-        .finish(std::io::stdout());
+        .lossy(true);
+    let (writer, guard) = match to {
+        LogTo::Stdout => builder.finish(std::io::stdout()),
+        LogTo::Stderr => builder.finish(std::io::stderr()),
+    };
     let (subscriber, control) = subscriber(options, node, writer)?;
     subscriber.try_init().map_err(TelemetryError::Installed)?;
     Ok((control, guard))

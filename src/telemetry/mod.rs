@@ -1,4 +1,4 @@
-//! Telemetry: log lines (ECS JSON on stdout), metrics (OpenTelemetry, scraped as Prometheus text), and
+//! Telemetry: log lines (ECS JSON on stdout, for `stdio` on stderr), metrics (OpenTelemetry, scraped as Prometheus text), and
 //! the caller's trace context.
 //!
 //! `main` calls [`init`] once, before the engine starts, and keeps the [`Telemetry`] to the end: dropping
@@ -11,7 +11,7 @@ mod metrics;
 mod options;
 mod traceparent;
 
-pub use logging::LogControl;
+pub use logging::{LogControl, LogTo};
 pub use metrics::{METER_NAME, Metrics};
 pub use options::TelemetryOptions;
 pub use traceparent::TraceParent;
@@ -46,12 +46,16 @@ pub struct Telemetry {
     _flush: WorkerGuard,
 }
 
-/// Starts logging and metrics for the whole process; `node` stands in every line.
+/// Starts logging and metrics for the whole process; `node` stands in every line of the log, which goes `to`.
 ///
 /// # Errors
 /// The filter is invalid, or telemetry was started before.
-pub fn init(options: &TelemetryOptions, node: &str) -> Result<Telemetry, TelemetryError> {
+pub fn init(
+    options: &TelemetryOptions,
+    node: &str,
+    to: LogTo,
+) -> Result<Telemetry, TelemetryError> {
     let metrics = Metrics::install()?;
-    let (log, flush) = logging::start(options, node)?;
+    let (log, flush) = logging::start(options, node, to)?;
     Ok(Telemetry { metrics, log, _flush: flush })
 }

@@ -1,5 +1,7 @@
 """Drives the server with the official Python client: drive.py URL TOKEN MODE -> one JSON line.
 
+URL may also be the parameters of a server to start, as JSON (stdio); TOKEN then goes into its environment.
+
 MODE is `auto` (2026-07-28) or `legacy` (2025-11-25). The client itself checks structured results
 against the output schemas that tools/list gave it.
 """
@@ -8,7 +10,8 @@ import asyncio
 import json
 import sys
 
-from mcp import Client
+from mcp import Client, StdioServerParameters
+from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 
@@ -23,7 +26,13 @@ async def main(url: str, token: str, mode: str) -> None:
     async def on_log(params):
         logs.append(params.data)
 
-    transport = streamable_http_client(url, http_client=http)
+    if url.startswith("{"):
+        server = json.loads(url)
+        if token:
+            server["env"]["ULTIMATE_MCP_TOKEN"] = token
+        transport = stdio_client(StdioServerParameters(**server))
+    else:
+        transport = streamable_http_client(url, http_client=http)
     async with http, Client(transport, mode=mode, logging_callback=on_log, log_level="info") as client:
         tools, cursor = [], None
         while True:

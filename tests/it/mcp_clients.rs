@@ -84,8 +84,12 @@ fn python(mode: &str, version: &str) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/drive.py");
     let url = format!("{}/mcp", app.url);
     let seen = drive(&need("client-python/bin/python"), &[script, &url, &token, mode]);
+    check_python(&seen, version);
+}
+
+fn check_python(seen: &Value, version: &str) {
     assert_eq!(seen["version"], version);
-    check_common(&seen);
+    check_common(seen);
     let progress = seen["progress"].as_array().unwrap();
     let values: Vec<_> = progress.iter().map(|said| said[0].as_f64().unwrap()).collect();
     assert!(
@@ -118,6 +122,34 @@ fn the_python_client_works_in_its_own_mode() {
 #[test]
 fn the_python_client_works_in_legacy_mode() {
     python("legacy", "2025-11-25");
+}
+
+/// The parameters with which a desktop client starts its server.
+fn stdio(data: &Path, args: &[&str]) -> String {
+    let args = [&["stdio", "--data-dir", data.to_str().unwrap()], args].concat();
+    let env = json!({ "ULTIMATE_MCP__CELL__TOOLS_DIR": need("tools") });
+    json!({ "command": env!("CARGO_BIN_EXE_ultimate-mcp"), "args": args, "env": env }).to_string()
+}
+
+#[test]
+fn the_python_client_works_with_a_server_that_it_starts_itself() {
+    let data = tempfile::tempdir().unwrap();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/drive.py");
+    let server = stdio(data.path(), &["--role", "admin"]);
+    let seen = drive(&need("client-python/bin/python"), &[script, &server, "", "auto"]);
+    check_python(&seen, "2026-07-28");
+    assert!(!data.path().join("server.url").exists(), "the server did not end with its client");
+}
+
+#[test]
+fn the_python_client_works_over_stdio_beside_a_running_server_in_legacy_mode() {
+    let app =
+        TestApp::start_with(&[("ULTIMATE_MCP__CELL__TOOLS_DIR", need("tools").to_str().unwrap())]);
+    let token = app.token("python-stdio", "admin");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/drive.py");
+    let server = stdio(app.data.path(), &[]);
+    let seen = drive(&need("client-python/bin/python"), &[script, &server, &token, "legacy"]);
+    check_python(&seen, "2025-11-25");
 }
 
 #[test]

@@ -140,3 +140,119 @@ async fn a_role_that_is_taken_away_is_told_and_a_stop_ends_the_subscription_in_t
     assert!(stopping.elapsed() < Duration::from_secs(15), "{:?}", stopping.elapsed());
     assert_eq!(next(&mut stream)["result"]["resultType"], "complete");
 }
+
+/// Lines of `POST /api/v1/tools/{tool}?stream=1`, as they come.
+fn lines(app: &TestApp, token: &str, tool: &str, arguments: &Value) -> (u16, BufReader<TcpStream>) {
+    let (address, body) = (app.url.strip_prefix("http://").unwrap(), arguments.to_string());
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let head = format!(
+        "POST /api/v1/tools/{tool}?stream=1 HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+         Authorization: Bearer {token}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all((head + &body).as_bytes()).unwrap();
+    let mut reader = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert!(reader.read_line(&mut head).unwrap() > 0, "{head}");
+    }
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    assert_eq!(head.to_lowercase().contains("application/x-ndjson"), status == 200, "{head}");
+    (status, reader)
+}
+
+/// The next line; `None` at the end. Sizes of chunks are no JSON objects.
+fn next_line(reader: &mut BufReader<TcpStream>) -> Option<Value> {
+    loop {
+        let mut line = String::new();
+        if reader.read_line(&mut line).unwrap() == 0 {
+            return None;
+        }
+        if line.starts_with('{') {
+            return Some(serde_json::from_str(&line).unwrap());
+        }
+    }
+}
+
+#[actix_web::test]
+async fn rest_tells_output_line_by_line_and_the_outcome_last() {
+    let app = APP.get(TestApp::start);
+    let token = app.token("eve", "developer");
+    let (status, mut stream) = lines(&app, &token, "execute_code", &json!({ "code": TWO_LINES }));
+    assert_eq!(status, 200);
+    let (mut output, mut first_at, mut beats) = (String::new(), None, 0);
+    let last = loop {
+        let line = next_line(&mut stream).expect("no outcome");
+        match line["event"].as_str().unwrap() {
+            "output" => {
+                first_at.get_or_insert_with(Instant::now);
+                assert_eq!(line["stream"], "stdout");
+                output.push_str(line["text"].as_str().unwrap());
+            }
+            "progress" => beats += 1,
+            _ => break line,
+        }
+    };
+    let ahead = first_at.expect("nothing was said").elapsed();
+    assert!(ahead > Duration::from_millis(700), "{ahead:?} before the end");
+    assert_eq!((last["event"].as_str(), &last["is_error"]), (Some("result"), &json!(false)));
+    assert_eq!(
+        (output.as_str(), &last["result"]["stdout"]),
+        ("first\nlast\n", &json!("first\nlast\n"))
+    );
+    assert!(beats > 0);
+    assert_eq!(next_line(&mut stream), None);
+    let arguments = json!({ "code": "def test_sum(): assert 1 + 1 == 2" });
+    let (status, mut stream) = lines(&app, &token, "run_tests", &arguments);
+    let all: Vec<_> = std::iter::from_fn(|| next_line(&mut stream)).collect();
+    assert_eq!((status, all.last().unwrap()["event"].as_str()), (200, Some("result")), "{all:?}");
+}
+
+#[actix_web::test]
+async fn rest_refuses_a_stream_as_any_call_and_ends_one_nobody_reads() {
+    let app = APP.get(TestApp::start);
+    let viewer = app.token("fay", "viewer");
+    assert_eq!(lines(&app, &viewer, "execute_code", &json!({ "code": "1" })).0, 403);
+    let token = app.token("fay2", "developer");
+    assert_eq!(lines(&app, &token, "execute_code", &json!({ "kode": "1" })).0, 422);
+    let odd = app
+        .send(
+            "POST",
+            "/api/v1/tools/execute_code?strem=1",
+            Some(&token),
+            &[],
+            Some(&json!({ "code": "1" })),
+        )
+        .await;
+    assert_eq!(odd.code(), "invalid_arguments", "{odd:?}");
+    let marker = format!("itest-{}", uuid::Uuid::new_v4());
+    let code = format!("echo begun; exec -a {marker} sleep 50");
+    let arguments = json!({ "code": code, "language": "bash", "timeout_seconds": 55 });
+    let (_, mut stream) = lines(&app, &token, "execute_code", &arguments);
+    assert!(next_line(&mut stream).is_some());
+    drop(stream);
+    gone(&marker).await;
+    let admin = app.token("root", "admin");
+    eventually("the outcome is recorded", || async {
+        let events = app.send("GET", "/api/v1/audit?user=fay2", Some(&admin), &[], None).await;
+        events.body.to_string().contains("the client went away").then_some(())
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn rest_lines_of_a_flood_are_bounded_and_say_what_is_missing() {
+    let app = APP.get(TestApp::start);
+    let token = app.token("gil", "developer");
+    let code = "for i in range(100000): print(i)";
+    let arguments = json!({ "code": code, "limits": { "output_kb": 2048 } });
+    let (_, mut stream) = lines(&app, &token, "execute_code", &arguments);
+    let all: Vec<_> = std::iter::from_fn(|| next_line(&mut stream)).collect();
+    let heard: usize = all.iter().filter_map(|line| line["text"].as_str()).map(str::len).sum();
+    let last = &all.last().unwrap()["result"]["stdout"];
+    assert_eq!(last.as_str().unwrap().lines().count(), 100_000);
+    assert!(all.len() < 2000, "{}", all.len());
+    let told = all.iter().any(|line| line["event"] == "log" && line["level"] == "warning");
+    assert!(told || heard == last.as_str().unwrap().len(), "{heard} bytes heard and no word of it");
+}
