@@ -30,9 +30,9 @@ use crate::mcp::{Hub, InvalidTool, ToolList};
 use crate::origin::Origin;
 use crate::record::described;
 use crate::reload::Reload;
-use crate::tools::Registry;
 use crate::tools::artifacts::ArtifactStore;
 use crate::tools::prompts::Prompts;
+use crate::tools::{Registry, Tool, ToolDescriptor};
 
 type ToolLists = HashMap<Arc<[String]>, Arc<ToolList>>;
 
@@ -72,6 +72,8 @@ pub struct AppState {
     graph_is_shared: bool,
     token_ttl_seconds_max: u64,
     all_tools: ToolList,
+    /// Versions of tools under their plain names: name, version, a list of that one.
+    editions: Vec<(&'static str, u16, ToolList)>,
     /// Tool lists by role set, under the policy they were made by.
     lists: Mutex<(Arc<Policy>, ToolLists)>,
 }
@@ -170,6 +172,7 @@ impl AppState {
         let lists = Mutex::new((engine.authorization.snapshot().shared_policy(), ToolLists::new()));
         Ok(Self {
             all_tools: ToolList::new(registry.descriptors())?,
+            editions: editions(&registry)?,
             engine,
             registry,
             authenticator,
@@ -310,13 +313,33 @@ impl AppState {
         let visible = |name: &str| {
             self.registry.get(name).is_some_and(|tool| may(tool.descriptor().permission))
         };
-        let list = Arc::new(self.all_tools.filter(visible));
+        let mut list = self.all_tools.filter(visible);
+        for (name, version, edition) in &self.editions {
+            if under.version_of(caller.roles(), name) == Some(*version) {
+                list = list.with(edition);
+            }
+        }
+        let list = Arc::new(list);
         // Role sets come from tokens; the policy knows few, their combinations may be many.
         if lists.len() >= ROLE_SETS_MAX {
             lists.clear();
         }
         lists.insert(caller.roles().into(), Arc::clone(&list));
         list
+    }
+
+    /// The tool that this name means to this caller: the policy may pin a version of it.
+    pub fn tool_for(&self, caller: &Caller, name: &str) -> Option<&dyn Tool> {
+        let authorization = &self.engine.authorization;
+        let pinned = || authorization.snapshot().policy().version_of(caller.roles(), name);
+        self.registry.meant(name, pinned)
+    }
+
+    /// The tools this caller may use, each under the name by which it is called.
+    pub fn descriptors_for(&self, caller: &Caller) -> Vec<(&'static str, &ToolDescriptor)> {
+        let visible = self.tools_of(caller);
+        let meant = |name| Some((name, self.tool_for(caller, name)?.descriptor()));
+        visible.names().filter_map(meant).collect()
     }
 
     /// From now on `/ready` says `unavailable`, while requests that still come are served.
@@ -430,6 +453,17 @@ impl AppState {
         };
         Dependency { name: "cell".into(), status, detail }
     }
+}
+
+/// Every version that can be pinned, as it is listed then.
+fn editions(registry: &Registry) -> Result<Vec<(&'static str, u16, ToolList)>, InvalidTool> {
+    let listed = |(name, version, tool): (&'static str, u16, &ToolDescriptor)| {
+        let tool = ToolDescriptor { name, ..tool.clone() };
+        Ok((name, version, ToolList::new([&tool])?))
+    };
+    // The plain name stands for itself in the full list.
+    let others = registry.editions().filter(|(name, _, tool)| *name != tool.name);
+    others.map(listed).collect()
 }
 
 /// The server may be well and still not be asked.

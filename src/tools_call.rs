@@ -56,10 +56,13 @@ async fn carried_out(
     request: ToolRequest<'_>,
 ) -> Result<ToolOutput, ApiError> {
     let ToolRequest { name, arguments, deadline, .. } = request;
-    let record = Record::of_tool(&state.engine.audit, caller, origin, name);
+    let meant = state.tool_for(caller, name);
+    // What runs is recorded, whatever name it was called by.
+    let named = meant.map_or(name, |tool| tool.descriptor().name);
+    let record = Record::of_tool(&state.engine.audit, caller, origin, named);
     // However little time the client gives: what is to be recorded is.
     let recording = state.call_deadline();
-    let Some(tool) = state.registry.get(name) else {
+    let Some(tool) = meant else {
         let unknown = ApiError::new(Code::UnknownTool, format!("unknown tool: {}", clip(name)));
         // Each guess costs an event in the audit, so guesses have a rate as well.
         let refusal = state.admission.admit_own(caller).await.err().unwrap_or(unknown);

@@ -73,6 +73,8 @@ mod time_limits;
 mod tokens;
 #[path = "it/tools.rs"]
 mod tools;
+#[path = "it/versions.rs"]
+mod versions;
 #[path = "it/websocket.rs"]
 mod websocket;
 #[path = "it/workflows.rs"]

@@ -138,7 +138,8 @@ impl<P: PolicySource, C: Clock + Clone> Admission<P, C> {
         call_id: CallId,
     ) -> Result<Permit, ApiError> {
         let limits = self.granted(caller, tool.permission, tool.name)?;
-        self.within_rates(caller, tool.name, &limits).await?;
+        // Versions of a tool share its rate.
+        self.within_rates(caller, tool.plain_name(), &limits).await?;
         let max = self.options.load().running_per_caller_max;
         // A workflow only waits, for its own steps among others: it must not take the places they need.
         let slot = match tool.name {

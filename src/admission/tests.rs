@@ -17,7 +17,7 @@ use super::*;
 use crate::auth::Caller;
 use crate::config::{AdmissionOptions, Inputs, load};
 use crate::error::{ApiError, Code};
-use crate::tools::{Annotations, Effects, ToolDescriptor};
+use crate::tools::{Annotations, Edition, Effects, ToolDescriptor};
 
 fn options() -> AdmissionOptions {
     static DEFAULTS: LazyLock<AdmissionOptions> =
@@ -50,6 +50,7 @@ fn tool(name: &'static str, permission: &'static str) -> ToolDescriptor {
         permission,
         event_type: EventType::DataRead,
         effects: Effects::None,
+        edition: Edition::ONLY,
     }
 }
 

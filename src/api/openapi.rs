@@ -303,12 +303,12 @@ pub(crate) fn build(state: &AppState, caller: &crate::auth::Caller) -> Value {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method.to_lowercase()] = operation;
     }
-    let visible = state.tools_of(caller);
-    for tool in state.registry.descriptors().filter(|tool| visible.contains(tool.name)) {
+    for (name, tool) in state.descriptors_for(caller) {
         paths.insert(
-            format!("/api/v1/tools/{}", tool.name),
+            format!("/api/v1/tools/{name}"),
             json!({ "post": {
-                "operationId": tool.name,
+                "operationId": name,
+                "deprecated": tool.edition.deprecated.is_some(),
                 "summary": tool.title,
                 "description": tool.description,
                 "security": [{ "bearer": [tool.permission] }],

@@ -19,13 +19,15 @@ use crate::tools_call::tools_call;
 /// The tools this caller may use, each with its schemas.
 pub async fn list(auth: Authenticated) -> Result<HttpResponse, ApiError> {
     auth.require_rate("tools/list").await?;
-    let visible = auth.state.tools_of(&auth.caller);
-    let descriptors = auth.state.registry.descriptors();
-    let tools: Vec<_> = descriptors
-        .filter(|tool| visible.contains(tool.name))
-        .map(|tool| {
+    let tools: Vec<_> = auth
+        .state
+        .descriptors_for(&auth.caller)
+        .into_iter()
+        .map(|(name, tool)| {
             json!({
-                "name": tool.name,
+                "name": name,
+                "version": tool.edition.version,
+                "deprecated": tool.edition.deprecated,
                 "title": tool.title,
                 "description": tool.description,
                 "permission": tool.permission,

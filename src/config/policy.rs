@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ultimate_mcp_actors::authorization::{DEFAULT_POLICY, Policy, PolicyProblem};
 
 use super::{Config, ConfigError, Mistake};
+use crate::tools::VERSIONS;
 
 /// A policy and the text it was read from.
 #[derive(Clone, Debug)]
@@ -35,7 +36,29 @@ fn read_policy(text: &str, source: &str) -> Result<PolicyText, ConfigError> {
         };
         ConfigError::new(problems.into_iter().map(mistake).collect())
     })?;
-    Ok(PolicyText { text: text.into(), policy })
+    let unknown = unknown_versions(&policy, source);
+    match unknown.is_empty() {
+        true => Ok(PolicyText { text: text.into(), policy }),
+        false => Err(ConfigError::new(unknown)),
+    }
+}
+
+/// Versions that are pinned and that no tool has: its callers would be without it.
+fn unknown_versions(policy: &Policy, source: &str) -> Vec<Mistake> {
+    let pins = policy.roles.iter().flat_map(|(role, what)| {
+        what.versions.iter().map(move |(tool, version)| (role, tool, *version))
+    });
+    pins.filter_map(|(role, tool, version)| {
+        let newest = VERSIONS.iter().find(|(name, _)| name == tool).map(|(_, newest)| *newest);
+        let problem = match newest {
+            Some(newest) if (1..=newest).contains(&version) => return None,
+            Some(newest) => format!("there are versions 1 to {newest}"),
+            None => "no tool of this name has several versions".to_owned(),
+        };
+        let key = format!("roles.{role}.versions.{tool}");
+        Some(Mistake { source: source.to_owned(), key, problem })
+    })
+    .collect()
 }
 
 /// The text of the policy in force.

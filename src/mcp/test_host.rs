@@ -21,7 +21,7 @@ use super::{
 use crate::error::{ApiError, Code, Problem};
 use crate::origin::Origin;
 use crate::tools::events::{EventSink, LogLevel};
-use crate::tools::{Annotations, Effects, ToolDescriptor, ToolOutput, ToolRequest};
+use crate::tools::{Annotations, Edition, Effects, ToolDescriptor, ToolOutput, ToolRequest};
 
 /// A tool that takes an object and answers one.
 pub fn descriptor(name: &'static str) -> ToolDescriptor {
@@ -40,6 +40,7 @@ pub fn descriptor(name: &'static str) -> ToolDescriptor {
         permission: "tools:read",
         event_type: EventType::DataRead,
         effects: Effects::None,
+        edition: Edition::ONLY,
     }
 }
 

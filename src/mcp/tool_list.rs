@@ -69,6 +69,18 @@ impl ToolList {
         Self { entries: kept.cloned().collect() }
     }
 
+    /// The same list where tools of the same names are those of `other`.
+    pub fn with(&self, other: &Self) -> Self {
+        let replaced = self.entries.iter().map(|entry| other.entry(entry.name).unwrap_or(entry));
+        Self { entries: replaced.cloned().collect() }
+    }
+
+    /// Whether both lists say the same, as far as they were made of the same tools.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.entries.len() == other.entries.len()
+            && self.entries.iter().zip(&other.entries).all(|(one, two)| Arc::ptr_eq(one, two))
+    }
+
     /// The names, in order.
     pub fn names(&self) -> impl Iterator<Item = &'static str> + '_ {
         self.entries.iter().map(|entry| entry.name)
@@ -101,7 +113,7 @@ impl ToolList {
         }
     }
 
-    fn entry(&self, name: &str) -> Option<&Entry> {
+    fn entry(&self, name: &str) -> Option<&Arc<Entry>> {
         let index = self.entries.binary_search_by(|entry| entry.name.cmp(name)).ok()?;
         Some(&self.entries[index])
     }
@@ -130,6 +142,9 @@ impl Entry {
             "inputSchema": tool.input_schema,
             "annotations": annotations.clone(),
         });
+        if let Some(meta) = tool.edition_meta() {
+            full["_meta"] = meta;
+        }
         let structured: Arc<RawValue> = if has_object_root(&tool.output_schema) {
             full["outputSchema"] = tool.output_schema.clone();
             raw(&full)?
@@ -224,6 +239,16 @@ mod tests {
         let tools = list(&["a", "b"]).filter(|name| name == "b");
         assert!(tools.contains("b") && !tools.contains("a"));
         assert_eq!(tools.names().collect::<Vec<_>>(), ["b"]);
+    }
+
+    #[test]
+    fn another_version_takes_the_place_of_its_name_and_no_other() {
+        let tools = list(&["a", "b", "c"]);
+        let (kept, other) = (tools.filter(|name| name != "a"), list(&["a", "b"]));
+        let changed = kept.with(&other);
+        assert_eq!(changed.names().collect::<Vec<_>>(), ["b", "c"]);
+        assert!(!changed.is_same(&kept) && changed.is_same(&kept.with(&other)));
+        assert!(kept.is_same(&tools.filter(|name| name != "a")) && !kept.is_same(&tools));
     }
 
     #[test]

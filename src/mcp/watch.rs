@@ -85,7 +85,7 @@ impl<H: Host> Watch<H> {
             let tools = host.tools(&caller);
             self.caller = caller;
             let before = std::mem::replace(&mut self.tools, tools);
-            if !Arc::ptr_eq(&before, &self.tools) && !before.names().eq(self.tools.names()) {
+            if !Arc::ptr_eq(&before, &self.tools) && !before.is_same(&self.tools) {
                 return Tick::ToolsChanged;
             }
         }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use ultimate_mcp_actors::audit::EventType;
 
-use super::{Annotations, Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
+use super::{Annotations, Answer, Edition, Effects, ToolCall, ToolDescriptor, TypedTool};
 use crate::error::ApiError;
 
 /// Arguments of `add`.
@@ -54,6 +54,7 @@ impl TypedTool for Add {
             permission: "tools:read",
             event_type: EventType::DataRead,
             effects: Effects::None,
+            edition: Edition::ONLY,
         }
     }
 

@@ -27,6 +27,39 @@ pub struct Annotations {
     pub open_world_hint: bool,
 }
 
+/// Which version of a tool this is. Versions of one tool stand side by side, each under a name of its own;
+/// the policy can say which of them the tool's plain name means to a role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Edition {
+    /// From 1.
+    pub version: u16,
+    /// The plain name, for a version that has another one.
+    pub of: Option<&'static str>,
+    /// For a version that is going to be removed.
+    pub deprecated: Option<Deprecation>,
+}
+
+impl Edition {
+    /// Of a tool that has one version.
+    pub const ONLY: Self = Self { version: 1, of: None, deprecated: None };
+
+    /// Whether there is anything to tell clients.
+    pub fn is_only(&self) -> bool {
+        *self == Self::ONLY
+    }
+}
+
+/// That a version is going to be removed. Days are ISO 8601, in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Deprecation {
+    /// Since when it has been said.
+    pub since: &'static str,
+    /// Not removed before this day.
+    pub removal: &'static str,
+    /// What to call instead.
+    pub successor: &'static str,
+}
+
 /// What is known of a tool without running it.
 #[derive(Clone, Debug)]
 pub struct ToolDescriptor {
@@ -48,4 +81,26 @@ pub struct ToolDescriptor {
     pub event_type: EventType,
     /// What a call may leave behind.
     pub effects: Effects,
+    /// Which version it is.
+    pub edition: Edition,
+}
+
+impl ToolDescriptor {
+    /// The name that all versions of the tool share, and with it one rate.
+    pub fn plain_name(&self) -> &'static str {
+        self.edition.of.unwrap_or(self.name)
+    }
+
+    /// What lists say of the version; `None` where there is only one.
+    pub fn edition_meta(&self) -> Option<Value> {
+        let Edition { version, deprecated, .. } = self.edition;
+        if self.edition.is_only() {
+            return None;
+        }
+        let mut meta = serde_json::json!({ "io.ultimate-mcp/version": version });
+        if let Some(deprecated) = deprecated {
+            meta["io.ultimate-mcp/deprecated"] = serde_json::json!(deprecated);
+        }
+        Some(meta)
+    }
 }

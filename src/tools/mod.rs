@@ -40,11 +40,14 @@ use crate::admission::Permit;
 use crate::error::ApiError;
 use crate::origin::Origin;
 pub use cell::Cell;
-pub use descriptor::{Annotations, Effects, ToolDescriptor};
+pub use descriptor::{Annotations, Deprecation, Edition, Effects, ToolDescriptor};
 use events::EventSink;
 pub use memo::{Memo, Unkept};
 pub use registry::{Registry, ToolParts};
 pub use typed::{Answer, Typed, TypedTool, decode};
+
+/// Tools with several versions, and the newest of each: what a policy may pin.
+pub const VERSIONS: [(&str, u16); 1] = [("lint_code", 2)];
 
 /// One call, as it came in.
 #[derive(Clone, Copy)]

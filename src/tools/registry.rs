@@ -3,7 +3,7 @@
 //! Called by `serve`; read by every call and every list. Refuses two tools of one name, and templates and
 //! prompts that would only fail later.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use ultimate_mcp_actors::cache::{CacheHandle, Namespace};
@@ -19,7 +19,7 @@ use super::generate::worker::{Renderer, Worker};
 use super::generate::{GenerateCode, load_templates};
 use super::graph::{GraphCache, GraphDelete, GraphQuery, GraphUpsert};
 use super::jobs::{DeadLetters, JobCancel, JobResult, JobStatusTool, RunTestsAsync};
-use super::lint::LintCode;
+use super::lint::{LintCode, LintCode2};
 use super::memo::{CacheMemo, Memo};
 use super::prompts::{GetPrompt, ListPrompts, Prompts};
 use super::run_tests::RunTests;
@@ -69,13 +69,15 @@ struct Parts {
 pub struct Registry {
     tools: Vec<Box<dyn Tool>>,
     by_name: HashMap<&'static str, usize>,
+    /// Tools that have several versions: plain name and version.
+    editions: HashMap<&'static str, BTreeMap<u16, usize>>,
 }
 
 impl Registry {
     /// A registry of these tools.
     ///
     /// # Errors
-    /// A name that is taken twice.
+    /// A name or a version that is taken twice.
     pub fn new(mut tools: Vec<Box<dyn Tool>>) -> Result<Self, String> {
         tools.sort_by_key(|tool| tool.descriptor().name);
         let mut by_name = HashMap::with_capacity(tools.len());
@@ -85,7 +87,15 @@ impl Registry {
                 return Err(format!("two tools are called {name}"));
             }
         }
-        Ok(Self { tools, by_name })
+        let mut editions: HashMap<_, BTreeMap<u16, usize>> = HashMap::new();
+        for (index, tool) in tools.iter().enumerate() {
+            let (name, edition) = (tool.descriptor().plain_name(), tool.descriptor().edition);
+            if editions.entry(name).or_default().insert(edition.version, index).is_some() {
+                return Err(format!("two tools are version {} of {name}", edition.version));
+            }
+        }
+        editions.retain(|_, versions| versions.len() > 1);
+        Ok(Self { tools, by_name, editions })
     }
 
     /// The tools of the product.
@@ -145,7 +155,8 @@ impl Registry {
             boxed(WorkflowRun::new(jobs.clone(), steps, Arc::clone(&workflows))),
             boxed(WorkflowStatus::new(jobs.clone())),
             boxed(DeadLetters::new(jobs)),
-            boxed(LintCode::new(cell, memo)),
+            boxed(LintCode::new(cell.clone(), memo.clone())),
+            boxed(LintCode2::new(cell, memo)),
             boxed(GenerateCode::new(Arc::new(templates), renderer)),
             boxed(GraphUpsert::new(graph.clone(), results.clone())),
             boxed(GraphQuery::new(graph.clone(), results.clone())),
@@ -168,6 +179,25 @@ impl Registry {
     /// The tool of this name.
     pub fn get(&self, name: &str) -> Option<&dyn Tool> {
         self.by_name.get(name).map(|index| &*self.tools[*index])
+    }
+
+    /// The tool that this name means where `pinned` says which version of it counts.
+    pub fn meant(&self, name: &str, pinned: impl FnOnce() -> Option<u16>) -> Option<&dyn Tool> {
+        let Some(versions) = self.editions.get(name) else { return self.get(name) };
+        match pinned() {
+            None => self.get(name),
+            // A version that is not there means nothing: better no answer than another one.
+            Some(version) => versions.get(&version).map(|index| &*self.tools[*index]),
+        }
+    }
+
+    /// Every further version of a tool: the plain name, the version, the tool.
+    pub fn editions(&self) -> impl Iterator<Item = (&'static str, u16, &ToolDescriptor)> {
+        self.editions.iter().flat_map(|(name, versions)| {
+            versions
+                .iter()
+                .map(|(version, index)| (*name, *version, self.tools[*index].descriptor()))
+        })
     }
 
     /// Every tool's descriptor, in name order.

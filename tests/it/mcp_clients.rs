@@ -10,7 +10,7 @@ use crate::app::{Shared, TestApp};
 static APP: Shared = Shared::new();
 
 /// Every tool of the product.
-const TOOLS: [&str; 23] = [
+const TOOLS: [&str; 24] = [
     "dead_letters",
     "execute_code",
     "generate_code",
@@ -22,6 +22,7 @@ const TOOLS: [&str; 23] = [
     "job_result",
     "job_status",
     "lint_code",
+    "lint_code.v2",
     "list_prompts",
     "run_tests",
     "run_tests_async",

@@ -52,7 +52,8 @@ async fn of_tools(app: &TestApp, mint: &Mint) -> Vec<Ask> {
     let admin = mint.token("lister", &["admin"]);
     let list = app.send("GET", "/api/v1/tools", Some(&admin), &[], None).await;
     let tools = list.body["tools"].as_array().unwrap().clone();
-    assert!(tools.len() >= 4, "{tools:?}");
+    let named = |name: &str| tools.iter().any(|tool| tool["name"] == name);
+    assert!(tools.len() >= 4 && named("lint_code") && named("lint_code.v2"), "{tools:?}");
     let mut asks = Vec::new();
     for tool in tools {
         let name = tool["name"].as_str().unwrap().to_owned();

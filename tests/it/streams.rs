@@ -21,7 +21,7 @@ fn call(app: &TestApp, token: &str, arguments: &Value) -> BufReader<TcpStream> {
 }
 
 /// A connection on which a modern request has been sent, with more lines in the head.
-fn post(
+pub fn post(
     app: &TestApp,
     token: &str,
     method: &str,
@@ -46,7 +46,7 @@ fn post(
 }
 
 /// The next message of the stream.
-fn next(reader: &mut BufReader<TcpStream>) -> Value {
+pub fn next(reader: &mut BufReader<TcpStream>) -> Value {
     loop {
         let mut line = String::new();
         assert!(reader.read_line(&mut line).unwrap() > 0, "the stream ended");

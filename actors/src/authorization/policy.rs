@@ -63,6 +63,8 @@ pub struct Role {
     pub permissions: Permissions,
     /// How much of it.
     pub limits: Limits,
+    /// Which version of a tool its plain name means.
+    pub versions: BTreeMap<String, u16>,
 }
 
 /// The whole policy.
@@ -126,6 +128,13 @@ impl Policy {
             limits.calls_per_minute_by_tool.insert(tool.clone(), most.unwrap_or(0));
         }
         limits
+    }
+
+    /// The version of this tool that its plain name means to these roles: the newest that one of them pins;
+    /// `None` where none does.
+    pub fn version_of(&self, roles: &[String], tool: &str) -> Option<u16> {
+        let known = self.known(roles.iter().map(String::as_str));
+        known.filter_map(|role| role.versions.get(tool).copied()).max()
     }
 
     fn known<'a>(&self, roles: impl IntoIterator<Item = &'a str>) -> impl Iterator<Item = &Role> {

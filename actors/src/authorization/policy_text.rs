@@ -12,7 +12,9 @@ use super::policy::{CellCaps, Combine, Limits, Policy, PolicyProblem, Role};
 const ROLES_MAX: usize = 64;
 /// Longest name of a role or tool, in bytes.
 const NAME_BYTES_MAX: usize = 64;
-/// Most tools with a limit of their own, per role.
+/// Newest version that can be pinned.
+const VERSION_MAX: u32 = 999;
+/// Most tools with a limit or a version of their own, per role.
 const TOOLS_MAX: usize = 256;
 
 pub(super) fn read(text: &str) -> Result<Policy, Vec<PolicyProblem>> {
@@ -81,7 +83,7 @@ impl Reader {
     }
 
     fn role(&mut self, key: &str, table: &Table) -> Role {
-        self.only(table, key, &["permissions", "limits", "cell"]);
+        self.only(table, key, &["permissions", "limits", "cell", "versions"]);
         let permissions = self.permissions(&join(key, "permissions"), table.get("permissions"));
         let mut limits = Limits::default();
         if let Some(given) = self.table(table, key, "limits") {
@@ -95,7 +97,11 @@ impl Reader {
         if let Some(given) = self.table(table, key, "cell") {
             limits.cell = self.cell(&join(key, "cell"), given);
         }
-        Role { permissions, limits }
+        let mut versions = BTreeMap::new();
+        if table.contains_key("versions") {
+            versions = self.versions(&join(key, "versions"), table);
+        }
+        Role { permissions, limits, versions }
     }
 
     fn permissions(&mut self, key: &str, value: Option<&Value>) -> Permissions {
@@ -131,6 +137,23 @@ impl Reader {
             rates.insert(tool.clone(), self.rate(&key, given, tool));
         }
         rates
+    }
+
+    fn versions(&mut self, key: &str, table: &Table) -> BTreeMap<String, u16> {
+        let mut versions = BTreeMap::new();
+        let Some(given) = table.get("versions").and_then(Value::as_table) else {
+            self.problem(key, "must be a table");
+            return versions;
+        };
+        if given.len() > TOOLS_MAX {
+            self.problem(key, format!("at most {TOOLS_MAX} tools"));
+        }
+        for tool in given.keys() {
+            self.name(&join(key, tool), tool);
+            let version = self.whole(key, given, tool, 1..=VERSION_MAX);
+            versions.insert(tool.clone(), version as u16);
+        }
+        versions
     }
 
     fn rate(&mut self, key: &str, table: &Table, name: &str) -> u32 {
@@ -234,6 +257,27 @@ mod tests {
         assert_eq!(granted("admin"), admin);
         assert_eq!(granted("root"), [""; 0]);
         assert_eq!((policy.combine, policy.roles.len()), (Combine::Both, 3));
+    }
+
+    #[test]
+    fn a_role_says_what_a_tool_s_plain_name_means_and_the_newest_of_several_counts() {
+        let pinned = |text: &str| Policy::from_toml(&format!("{DEFAULT_POLICY}\n{text}"));
+        let policy =
+            pinned("[roles.viewer.versions]\na = 2\nb = 1\n[roles.admin.versions]\na = 1\n");
+        let policy = policy.unwrap();
+        let roles = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        assert_eq!(policy.version_of(&roles(&["viewer"]), "a"), Some(2));
+        assert_eq!(policy.version_of(&roles(&["admin", "viewer"]), "a"), Some(2));
+        assert_eq!(policy.version_of(&roles(&["admin", "developer"]), "a"), Some(1));
+        assert_eq!(policy.version_of(&roles(&["developer", "nobody"]), "a"), None);
+        let wrong = pinned("[roles.viewer.versions]\na = 0\nb = \"2\"\nC = 1\n").unwrap_err();
+        let keys: Vec<_> = wrong.iter().map(|problem| problem.key.as_str()).collect();
+        let at = |tool: &str| format!("roles.viewer.versions.{tool}");
+        assert_eq!(keys.len(), 3, "{keys:?}");
+        for tool in ["a", "b", "C"] {
+            assert!(keys.contains(&at(tool).as_str()), "{keys:?}");
+        }
+        assert!(pinned("[roles.developer]\nversions = 3\n").is_err());
     }
 
     #[test]

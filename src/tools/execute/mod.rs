@@ -24,7 +24,7 @@ use super::jobs::{Queued, enqueue};
 use super::limits::{LimitArgs, resolve};
 use super::links::names_of;
 use super::live::Live;
-use super::{Annotations, Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
+use super::{Annotations, Answer, Edition, Effects, ToolCall, ToolDescriptor, TypedTool};
 use crate::error::ApiError;
 pub(super) use result::keep;
 pub use result::{ArtifactRef, ExecuteAnswer, ExecuteResult, collect};
@@ -139,6 +139,7 @@ impl TypedTool for ExecuteCode {
             permission: "tools:execute",
             event_type: EventType::CodeExecution,
             effects: Effects::Durable,
+            edition: Edition::ONLY,
         }
     }
 

@@ -18,7 +18,7 @@ use ultimate_mcp_actors::audit::EventType;
 use super::documents::{Document, DocumentError, Library};
 use super::hash::sha256_hex;
 use super::typed::problem;
-use super::{Annotations, Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
+use super::{Annotations, Answer, Edition, Effects, ToolCall, ToolDescriptor, TypedTool};
 use crate::error::{ApiError, Problem};
 use engine::{Escape, Job, Reply};
 use worker::Renderer;
@@ -182,6 +182,7 @@ impl TypedTool for GenerateCode {
             permission: "tools:generate",
             event_type: EventType::CodeGeneration,
             effects: Effects::None,
+            edition: Edition::ONLY,
         }
     }
 

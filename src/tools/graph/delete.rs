@@ -11,7 +11,7 @@ use ultimate_mcp_actors::graph::model::{DeleteRequest, DeleteResult, Relationshi
 use super::{GraphCache, refusal};
 use crate::error::ApiError;
 use crate::tools::typed::problem;
-use crate::tools::{Annotations, Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
+use crate::tools::{Annotations, Answer, Edition, Effects, ToolCall, ToolDescriptor, TypedTool};
 
 /// Arguments of `graph_delete`: at least one node or relationship.
 #[derive(Debug, Deserialize, JsonSchema, Validate)]
@@ -64,6 +64,7 @@ impl TypedTool for GraphDelete {
             permission: "graph:delete",
             event_type: EventType::DataDelete,
             effects: Effects::Durable,
+            edition: Edition::ONLY,
         }
     }
 

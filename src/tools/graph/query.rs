@@ -11,7 +11,7 @@ use ultimate_mcp_actors::graph::{COMMON_SUBSET, GraphHandle};
 use super::{GraphCache, QueryAnswer, refusal};
 use crate::error::ApiError;
 use crate::tools::hash::sha256_hex;
-use crate::tools::{Annotations, Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
+use crate::tools::{Annotations, Answer, Edition, Effects, ToolCall, ToolDescriptor, TypedTool};
 
 /// Longest query, in bytes; the graph's own bound on text.
 const CYPHER_BYTES_MAX: usize = 16 * 1024;
@@ -69,6 +69,7 @@ impl TypedTool for GraphQuery {
             permission: "graph:query",
             event_type: EventType::GraphQuery,
             effects: Effects::None,
+            edition: Edition::ONLY,
         }
     }
 

@@ -13,7 +13,7 @@ use ultimate_mcp_actors::graph::model::{
 use super::{GraphCache, refusal};
 use crate::error::ApiError;
 use crate::tools::typed::problem;
-use crate::tools::{Annotations, Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
+use crate::tools::{Annotations, Answer, Edition, Effects, ToolCall, ToolDescriptor, TypedTool};
 
 /// Arguments of `graph_upsert`: at least one node or relationship.
 #[derive(Debug, Deserialize, JsonSchema, Validate)]
@@ -68,6 +68,7 @@ impl TypedTool for GraphUpsert {
             permission: "graph:upsert",
             event_type: EventType::GraphUpsert,
             effects: Effects::Durable,
+            edition: Edition::ONLY,
         }
     }
 

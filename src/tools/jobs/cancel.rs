@@ -8,7 +8,7 @@ use ultimate_mcp_actors::jobs::{CancelOutcome, JobsHandle};
 
 use super::{JobArgs, job_id, no_such_job};
 use crate::error::ApiError;
-use crate::tools::{Annotations, Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
+use crate::tools::{Annotations, Answer, Edition, Effects, ToolCall, ToolDescriptor, TypedTool};
 
 /// Result of `job_cancel`.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -60,6 +60,7 @@ impl TypedTool for JobCancel {
             permission: "tools:read",
             event_type: EventType::DataWrite,
             effects: Effects::Durable,
+            edition: Edition::ONLY,
         }
     }
 

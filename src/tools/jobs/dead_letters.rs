@@ -14,7 +14,7 @@ use ultimate_mcp_actors::jobs::{JobFilter, JobsHandle};
 use super::wrong;
 use crate::error::ApiError;
 use crate::jobs::{JobBrief, dead_letter, dead_letter_id, settle};
-use crate::tools::{Annotations, Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
+use crate::tools::{Annotations, Answer, Edition, Effects, ToolCall, ToolDescriptor, TypedTool};
 
 /// Dead letters on one page.
 const PAGE: usize = 50;
@@ -119,6 +119,7 @@ impl TypedTool for DeadLetters {
             permission: "system:admin",
             event_type: EventType::DataWrite,
             effects: Effects::Durable,
+            edition: Edition::ONLY,
         }
     }
 

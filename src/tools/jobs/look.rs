@@ -13,7 +13,7 @@ use ultimate_mcp_actors::jobs::{JobView, JobsHandle};
 use super::{JobArgs, job_id, no_such_job};
 use crate::error::ApiError;
 use crate::jobs::JobBrief;
-use crate::tools::{Annotations, Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
+use crate::tools::{Annotations, Answer, Edition, Effects, ToolCall, ToolDescriptor, TypedTool};
 
 const READING: Annotations = Annotations {
     read_only_hint: true,
@@ -47,6 +47,7 @@ fn descriptor(name: &'static str, title: &'static str, description: &str) -> Too
         permission: "tools:read",
         event_type: EventType::DataRead,
         effects: Effects::None,
+        edition: Edition::ONLY,
     }
 }
 

@@ -7,7 +7,7 @@ use ultimate_mcp_actors::jobs::JobsHandle;
 use super::{JobTicket, Queued, enqueue};
 use crate::error::ApiError;
 use crate::tools::run_tests::RunTestsArgs;
-use crate::tools::{Annotations, Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
+use crate::tools::{Annotations, Answer, Edition, Effects, ToolCall, ToolDescriptor, TypedTool};
 
 /// The tool.
 pub struct RunTestsAsync {
@@ -41,6 +41,7 @@ impl TypedTool for RunTestsAsync {
             permission: "tools:test",
             event_type: EventType::CodeTest,
             effects: Effects::Durable,
+            edition: Edition::ONLY,
         }
     }
 

@@ -11,6 +11,7 @@ mod linters;
 mod names;
 mod outline;
 mod report;
+mod second;
 
 use std::sync::Arc;
 
@@ -25,7 +26,9 @@ use ultimate_mcp_sandbox::spec::{RunReport, RunSpec, Status};
 use super::cell::Cell;
 use super::hash::sha256_hex;
 use super::memo::{Memo, Unkept, remembered};
-use super::{Annotations, Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
+use super::{
+    Annotations, Answer, Deprecation, Edition, Effects, ToolCall, ToolDescriptor, TypedTool,
+};
 use crate::error::{ApiError, Code};
 pub use language::LintLanguage;
 use linters::{LIMITS, Linter, LinterRun};
@@ -33,6 +36,7 @@ pub use outline::is_es_module;
 use outline::{Outline, outline};
 pub use report::{LintResult, LinterInfo};
 use report::{Verdict, compose};
+pub use second::LintCode2;
 
 /// Most bytes of source in one call.
 pub const SOURCE_BYTES_MAX: usize = 512 * 1024;
@@ -163,6 +167,15 @@ impl TypedTool for LintCode {
             permission: "tools:lint",
             event_type: EventType::CodeLint,
             effects: Effects::None,
+            edition: Edition {
+                version: 1,
+                of: None,
+                deprecated: Some(Deprecation {
+                    since: "2026-11-23",
+                    removal: "2027-11-23",
+                    successor: second::NAME,
+                }),
+            },
         }
     }
 

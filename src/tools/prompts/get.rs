@@ -12,7 +12,7 @@ use ultimate_mcp_actors::audit::EventType;
 use super::list::READING;
 use super::{ARGUMENTS_BYTES_MAX, PromptInfo, Prompts};
 use crate::error::ApiError;
-use crate::tools::{Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
+use crate::tools::{Answer, Edition, Effects, ToolCall, ToolDescriptor, TypedTool};
 
 /// Arguments of `get_prompt`.
 #[derive(Debug, Deserialize, JsonSchema, Validate)]
@@ -72,6 +72,7 @@ impl TypedTool for GetPrompt {
             permission: "tools:read",
             event_type: EventType::DataRead,
             effects: Effects::None,
+            edition: Edition::ONLY,
         }
     }
 

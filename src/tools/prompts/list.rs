@@ -10,7 +10,7 @@ use ultimate_mcp_actors::audit::EventType;
 
 use super::{PromptInfo, Prompts};
 use crate::error::ApiError;
-use crate::tools::{Annotations, Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
+use crate::tools::{Annotations, Answer, Edition, Effects, ToolCall, ToolDescriptor, TypedTool};
 
 /// Arguments of `list_prompts`.
 #[derive(Debug, Deserialize, JsonSchema, Validate)]
@@ -61,6 +61,7 @@ Example: {\"tag\": \"review\"} gives {\"prompts\": [{\"slug\": \"code_review\", 
             permission: "tools:read",
             event_type: EventType::DataRead,
             effects: Effects::None,
+            edition: Edition::ONLY,
         }
     }
 

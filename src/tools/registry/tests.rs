@@ -1,6 +1,6 @@
 //! What every tool of the registry promises to clients.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -96,6 +96,7 @@ async fn every_tool_is_there_by_name_in_one_order() {
         "job_result",
         "job_status",
         "lint_code",
+        "lint_code.v2",
         "list_prompts",
         "run_tests",
         "run_tests_async",
@@ -125,6 +126,35 @@ fn a_name_cannot_be_taken_twice() {
     };
     let error = Registry::new(vec![list(), list()]).err().unwrap();
     assert_eq!(error, "two tools are called list_prompts");
+}
+
+#[actix_rt::test]
+async fn versions_of_a_tool_differ_in_their_answer_only_and_the_policy_may_name_each() {
+    let bench = bench().await;
+    let registry = &bench.registry;
+    let mut newest: BTreeMap<&str, u16> = BTreeMap::new();
+    for (name, version, tool) in registry.editions() {
+        let plain = registry.get(name).unwrap().descriptor();
+        assert_eq!((tool.permission, tool.effects), (plain.permission, plain.effects), "{name}");
+        assert_eq!(tool.event_type, plain.event_type, "{name}");
+        let deprecated = tool.edition.deprecated;
+        if let Some(deprecated) = deprecated {
+            let day = |text: &str| text.parse::<chrono::NaiveDate>().unwrap();
+            let left = day(deprecated.removal) - day(deprecated.since);
+            assert!(left.num_days() >= 180, "{name}: {left} to change over");
+            assert!(registry.get(deprecated.successor).is_some(), "{name}");
+        }
+        let best = newest.entry(name).or_default();
+        *best = version.max(*best);
+    }
+    let known: BTreeMap<&str, u16> = crate::tools::VERSIONS.into_iter().collect();
+    assert_eq!(newest, known);
+    let meant = |pin: Option<u16>| registry.meant("lint_code", || pin).map(|t| t.descriptor().name);
+    assert_eq!(meant(None), Some("lint_code"));
+    assert_eq!((meant(Some(1)), meant(Some(2))), (Some("lint_code"), Some("lint_code.v2")));
+    assert_eq!(meant(Some(3)), None);
+    let other = registry.meant("execute_code", || Some(2)).map(|tool| tool.descriptor().name);
+    assert_eq!(other, Some("execute_code"), "only tools with versions are looked up");
 }
 
 #[actix_rt::test]
@@ -185,6 +215,7 @@ async fn the_example_of_every_description_is_a_call_that_works() {
         "run_tests",
         "run_tests_async",
         "lint_code",
+        "lint_code.v2",
         "list_prompts",
         "get_prompt",
         "sandbox_list",

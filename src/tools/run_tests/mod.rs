@@ -24,7 +24,7 @@ use super::hash::sha256_hex;
 use super::limits::{LimitArgs, resolve};
 use super::links::names_of;
 use super::live::Live;
-use super::{Annotations, Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
+use super::{Annotations, Answer, Edition, Effects, ToolCall, ToolDescriptor, TypedTool};
 use crate::error::{ApiError, Code};
 pub use framework::TestFramework;
 use framework::{MODULE_FILES, REPORT_FILE, program};
@@ -106,6 +106,7 @@ impl TypedTool for RunTests {
             permission: "tools:test",
             event_type: EventType::CodeTest,
             effects: Effects::Durable,
+            edition: Edition::ONLY,
         }
     }
 

@@ -19,7 +19,7 @@ use ultimate_mcp_actors::sandboxes::{KIND, SandboxesHandle};
 use super::artifacts::ArtifactStore;
 use super::registry::boxed;
 use super::typed::problem;
-use super::{Annotations, Effects, Tool, ToolDescriptor};
+use super::{Annotations, Edition, Effects, Tool, ToolDescriptor};
 use crate::error::ApiError;
 
 /// Longest handle in bytes: kind, node id (32), UUID (36) and two underscores.
@@ -76,5 +76,6 @@ fn descriptor(
         permission: "tools:execute",
         event_type,
         effects,
+        edition: Edition::ONLY,
     }
 }

@@ -20,7 +20,7 @@ use super::{progress, standing, told};
 use crate::error::{ApiError, Code, Problem};
 use crate::origin::Transport;
 use crate::tools::typed::problem;
-use crate::tools::{Annotations, Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
+use crate::tools::{Annotations, Answer, Edition, Effects, ToolCall, ToolDescriptor, TypedTool};
 use crate::workflow::{
     Definition, Journal, Progress, RUN, Run, Steps, WorkflowReport, Workflows, check, inputs,
 };
@@ -212,6 +212,7 @@ impl TypedTool for WorkflowRun {
             permission: "tools:read",
             event_type: EventType::DataWrite,
             effects: Effects::Durable,
+            edition: Edition::ONLY,
         }
     }
 

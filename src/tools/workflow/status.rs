@@ -13,7 +13,7 @@ use ultimate_mcp_actors::jobs::JobsHandle;
 use super::{progress, standing, told};
 use crate::error::{ApiError, Code};
 use crate::tools::jobs::job_id;
-use crate::tools::{Annotations, Answer, Effects, ToolCall, ToolDescriptor, TypedTool};
+use crate::tools::{Annotations, Answer, Edition, Effects, ToolCall, ToolDescriptor, TypedTool};
 use crate::workflow::WorkflowReport;
 
 /// How often a waiting call looks again when nothing on this node moved: another node may have.
@@ -68,6 +68,7 @@ impl TypedTool for WorkflowStatus {
             permission: "tools:read",
             event_type: EventType::DataRead,
             effects: Effects::None,
+            edition: Edition::ONLY,
         }
     }
 
