@@ -109,6 +109,10 @@ impl Host for AppState {
         Box::pin(offers::read(Ask { state: self, caller, origin, deadline }, uri)).await
     }
 
+    fn may_watch(&self, caller: &Caller, uri: &str) -> bool {
+        offers::may_watch(self, caller, uri)
+    }
+
     async fn create_session(
         &self,
         caller: &Caller,

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 
+use super::watched::{Watched, Wish, Wishes};
 use crate::error::{ApiError, Code};
 
 /// Changes that wait for the slowest stream.
@@ -65,9 +66,17 @@ pub enum Heard {
     Closing,
 }
 
+/// A change, for everybody or for one caller.
+#[derive(Clone)]
+struct Told {
+    change: Change,
+    caller: Option<Arc<str>>,
+}
+
 /// The hub; one per process.
 pub struct Hub {
-    changes: broadcast::Sender<Change>,
+    changes: broadcast::Sender<Told>,
+    wishes: Arc<Wishes>,
     closing: watch::Sender<bool>,
     /// Open streams by caller.
     open: Arc<Mutex<HashMap<String, usize>>>,
@@ -76,7 +85,7 @@ pub struct Hub {
 impl Default for Hub {
     fn default() -> Self {
         let (changes, closing) = (broadcast::channel(WAITING_MAX).0, watch::channel(false).0);
-        Self { changes, closing, open: Arc::default() }
+        Self { changes, wishes: Arc::default(), closing, open: Arc::default() }
     }
 }
 
@@ -84,12 +93,32 @@ impl Hub {
     /// Tells every stream that a list changed.
     pub fn list_changed(&self, list: ListChanged) {
         // An error means that nobody listens.
-        let _ = self.changes.send(Change::List(list));
+        let _ = self.changes.send(Told { change: Change::List(list), caller: None });
     }
 
     /// Tells the streams that watch this URI that what it names changed.
     pub fn resource_updated(&self, uri: &str) {
-        let _ = self.changes.send(Change::ResourceUpdated(uri.into()));
+        let change = Change::ResourceUpdated(uri.into());
+        let _ = self.changes.send(Told { change, caller: None });
+    }
+
+    /// The same, to the streams of one caller.
+    pub fn resource_updated_for(&self, wish: &Wish) {
+        let change = Change::ResourceUpdated(Arc::clone(&wish.uri));
+        let _ = self.changes.send(Told { change, caller: Some(Arc::clone(&wish.caller)) });
+    }
+
+    /// Notes that a stream of this caller wants to hear of a resource, as long as the answer is held.
+    ///
+    /// # Errors
+    /// `RateLimited` and `Overloaded` beyond the caps.
+    pub fn watch(&self, caller: &str, uri: &str) -> Result<Watched, ApiError> {
+        self.wishes.watch(caller, uri)
+    }
+
+    /// The resources that somebody wants to hear of, and since when, in milliseconds since 1970.
+    pub fn watched(&self) -> HashMap<Wish, i64> {
+        self.wishes.all()
     }
 
     /// Ends every stream, and at once those that come later.
@@ -116,7 +145,7 @@ impl Hub {
         drop(open);
         let place = Place { open: Arc::clone(&self.open), caller: caller.to_owned() };
         let (changes, closing) = (self.changes.subscribe(), self.closing.subscribe());
-        Ok(Listener { changes, closing, _place: place })
+        Ok(Listener { changes, closing, place })
     }
 
     /// Streams that are open.
@@ -127,22 +156,26 @@ impl Hub {
 
 /// One stream's ear. Its place is free again when it is dropped.
 pub struct Listener {
-    changes: broadcast::Receiver<Change>,
+    changes: broadcast::Receiver<Told>,
     closing: watch::Receiver<bool>,
-    _place: Place,
+    place: Place,
 }
 
 impl Listener {
     /// The next thing to tell. Safe to drop at any time.
     pub async fn next(&mut self) -> Heard {
-        tokio::select! {
-            biased;
-            _ = self.closing.wait_for(|closing| *closing) => Heard::Closing,
-            change = self.changes.recv() => match change {
-                Ok(change) => Heard::Change(change),
-                Err(RecvError::Lagged(_)) => Heard::Missed,
-                Err(RecvError::Closed) => Heard::Closing,
-            },
+        loop {
+            let told = tokio::select! {
+                biased;
+                _ = self.closing.wait_for(|closing| *closing) => return Heard::Closing,
+                told = self.changes.recv() => told,
+            };
+            match told {
+                Ok(told) if told.caller.as_ref().is_some_and(|c| **c != *self.place.caller) => {}
+                Ok(told) => return Heard::Change(told.change),
+                Err(RecvError::Lagged(_)) => return Heard::Missed,
+                Err(RecvError::Closed) => return Heard::Closing,
+            }
         }
     }
 }
@@ -195,6 +228,16 @@ mod tests {
             hub.list_changed(ListChanged::Tools);
         }
         assert_eq!(listener.next().await, Heard::Missed);
+    }
+
+    #[tokio::test]
+    async fn what_is_told_to_one_caller_is_heard_by_nobody_else() {
+        let hub = Hub::default();
+        let (mut ada, mut bob) = (hub.listen("ada").unwrap(), hub.listen("bob").unwrap());
+        hub.resource_updated_for(&Wish { caller: "ada".into(), uri: "a:b".into() });
+        hub.list_changed(ListChanged::Prompts);
+        assert_eq!(ada.next().await, Heard::Change(Change::ResourceUpdated("a:b".into())));
+        assert_eq!(bob.next().await, Heard::Change(Change::List(ListChanged::Prompts)));
     }
 
     #[tokio::test]

@@ -6,7 +6,7 @@
 //! Called by the methods of sessions, and by whoever has something to say to one session
 //! ([`LiveSessions::send`]).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
@@ -22,6 +22,9 @@ const KEPT_MAX: usize = 64;
 /// Bytes of these messages.
 const KEPT_BYTES_MAX: usize = 64 * 1024;
 
+/// Resources that one session may be subscribed to.
+pub const SUBSCRIPTIONS_MAX: usize = 64;
+
 /// The sessions in use.
 #[derive(Default)]
 pub struct LiveSessions(Mutex<HashMap<SessionId, Live>>);
@@ -34,6 +37,9 @@ struct Live {
     calls_begun: u64,
     kept: VecDeque<(u64, Arc<[u8]>)>,
     kept_bytes: usize,
+    subscriptions: BTreeSet<String>,
+    /// Counts changes of them.
+    subscriptions_version: u64,
     /// The id of the next message.
     next: u64,
     /// Counts streams: only the newest one is served.
@@ -55,6 +61,8 @@ impl Live {
             calls_begun: 0,
             kept: VecDeque::new(),
             kept_bytes: 0,
+            subscriptions: BTreeSet::new(),
+            subscriptions_version: 0,
             next: 1,
             stream: 0,
             moved: Arc::default(),
@@ -136,6 +144,44 @@ impl LiveSessions {
     /// The level that was set.
     pub fn level(&self, session: &SessionId) -> Option<LogLevel> {
         self.lock().get(session).and_then(|live| live.level)
+    }
+
+    /// Subscribes the session to a resource; `false` when it is to as many as it may be.
+    pub fn subscribe(&self, session: &SessionId, uri: &str) -> bool {
+        self.with(session, |live| {
+            if live.subscriptions.contains(uri) {
+                return true;
+            }
+            if live.subscriptions.len() >= SUBSCRIPTIONS_MAX {
+                return false;
+            }
+            live.subscriptions.insert(uri.to_owned());
+            live.subscriptions_version += 1;
+            live.moved.notify_one();
+            true
+        })
+    }
+
+    /// Ends a subscription, if there is one.
+    pub fn unsubscribe(&self, session: &SessionId, uri: &str) {
+        self.with(session, |live| {
+            if live.subscriptions.remove(uri) {
+                live.subscriptions_version += 1;
+                live.moved.notify_one();
+            }
+        });
+    }
+
+    /// Whether the session is subscribed to this resource.
+    pub fn is_subscribed(&self, session: &SessionId, uri: &str) -> bool {
+        self.lock().get(session).is_some_and(|live| live.subscriptions.contains(uri))
+    }
+
+    /// The subscriptions and their version, unless it is this one.
+    pub fn subscriptions(&self, session: &SessionId, known: u64) -> Option<(u64, Vec<String>)> {
+        let all = self.lock();
+        let live = all.get(session).filter(|live| live.subscriptions_version != known)?;
+        Some((live.subscriptions_version, live.subscriptions.iter().cloned().collect()))
     }
 
     /// Notes a call; `None` when one of the same id is in flight, which then cannot be told apart.
@@ -269,6 +315,23 @@ mod tests {
         assert!(!live.send(&id, &vec![b'x'; KEPT_BYTES_MAX + 1]));
         live.forget(&id);
         assert_eq!(live.next(&mut second), Next::Replaced);
+    }
+
+    #[test]
+    fn subscriptions_of_a_session_are_its_own_and_bounded() {
+        let (live, ours, theirs) = (LiveSessions::default(), session("a"), session("b"));
+        for n in 0..SUBSCRIPTIONS_MAX {
+            assert!(live.subscribe(&ours, &format!("a:{n}")));
+        }
+        assert!(!live.subscribe(&ours, "b:1") && live.subscribe(&ours, "a:1"));
+        assert!(live.is_subscribed(&ours, "a:1") && !live.is_subscribed(&theirs, "a:1"));
+        let (version, uris) = live.subscriptions(&ours, 0).unwrap();
+        assert_eq!(uris.len(), SUBSCRIPTIONS_MAX);
+        assert!(live.subscriptions(&ours, version).is_none());
+        live.unsubscribe(&ours, "a:1");
+        assert!(!live.is_subscribed(&ours, "a:1") && live.subscribe(&ours, "b:1"));
+        live.forget(&ours);
+        assert!(!live.is_subscribed(&ours, "b:1"));
     }
 
     #[test]

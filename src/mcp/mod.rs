@@ -29,10 +29,12 @@ mod respond;
 mod revision;
 mod session;
 mod session_stream;
+mod session_watch;
 mod sse;
 mod stream;
 mod tool_list;
 mod watch;
+mod watched;
 mod wire;
 mod ws;
 mod ws_request;
@@ -62,6 +64,7 @@ pub(crate) use media::is_json;
 pub use options::McpOptions;
 pub use revision::Revision;
 pub use tool_list::{InvalidTool, ToolList};
+pub use watched::{Watched, Wish};
 pub(crate) use wire::failure as failure_message;
 
 use crate::error::ApiError;
@@ -181,6 +184,10 @@ pub trait Host: Send + Sync + 'static {
         uri: &str,
         deadline: Deadline,
     ) -> impl Future<Output = Result<Content, ApiError>>;
+
+    /// Whether this URI can name something that this caller may read, so that it may hear of its changes
+    /// ([`Hub::resource_updated_for`]). Looks at the URI and the caller's permissions only.
+    fn may_watch(&self, caller: &Self::Caller, uri: &str) -> bool;
 
     /// Opens a legacy session of this caller.
     ///

@@ -14,12 +14,13 @@ use ultimate_mcp_actors::ids::SessionId;
 use super::endpoint::Endpoint;
 use super::failure::Failure;
 use super::headers::single;
-use super::hub::{Change, Heard, ListChanged};
+use super::hub::{Heard, ListChanged};
 use super::live::{Next, StreamHandle};
 use super::respond::Reply;
+use super::session_watch::SessionWatch;
 use super::stream::Part;
 use super::watch::{Tick, Watch};
-use super::{Host, era, media, notify, session};
+use super::{Host, era, media, session, session_watch};
 use crate::error::{ApiError, Code};
 use crate::origin::Origin;
 
@@ -41,7 +42,7 @@ pub async fn open<H: Host>(
     origin.session_id = Some(session.clone());
     let watch = Watch::begin(endpoint.clone(), caller, headers, origin).map_err(Failure::http)?;
     let stream = endpoint.live.open(&session, after);
-    let pump = Pump { watch, stream, session };
+    let pump = Pump { watch, stream, session, subscribed: SessionWatch::default() };
     let parts = unfold(pump, |mut pump| async move { Some((pump.next_part().await?, pump)) });
     Ok(Reply::stream(parts.boxed_local()))
 }
@@ -61,6 +62,7 @@ struct Pump<H: Host> {
     watch: Watch<H>,
     stream: StreamHandle,
     session: SessionId,
+    subscribed: SessionWatch,
 }
 
 impl<H: Host> Pump<H> {
@@ -68,6 +70,8 @@ impl<H: Host> Pump<H> {
     async fn next_part(&mut self) -> Option<Part> {
         let endpoint = self.watch.endpoint.clone();
         loop {
+            let caller = endpoint.host.caller_id(&self.watch.caller);
+            self.subscribed.follow(&endpoint.hub, &endpoint.live, caller, &self.session);
             match endpoint.live.next(&mut self.stream) {
                 Next::Message(id, message) => return Some(Part::Event(id, message.to_vec())),
                 Next::Replaced => return None,
@@ -80,13 +84,10 @@ impl<H: Host> Pump<H> {
             };
             match tick {
                 Tick::Ended | Tick::Heard(Heard::Closing) => return None,
-                Tick::ToolsChanged => self.say(ListChanged::Tools),
-                Tick::Heard(Heard::Change(Change::List(list))) => self.say(list),
-                // Which sessions watch a resource is known to who knows their subscriptions.
-                Tick::Heard(Heard::Change(Change::ResourceUpdated(_))) => {}
-                Tick::Heard(Heard::Missed) => {
-                    ListChanged::ALL.into_iter().for_each(|l| self.say(l))
+                Tick::ToolsChanged => {
+                    session_watch::list_changed(&endpoint.live, &self.session, ListChanged::Tools);
                 }
+                Tick::Heard(heard) => session_watch::say(&endpoint.live, &self.session, &heard),
                 Tick::Beat => {
                     let host = &endpoint.host;
                     let touched = host.touch_session(&self.watch.caller, &self.session).await;
@@ -95,10 +96,5 @@ impl<H: Host> Pump<H> {
                 }
             }
         }
-    }
-
-    fn say(&self, list: ListChanged) {
-        let message = notify::notification(list.method(), serde_json::Map::new());
-        self.watch.endpoint.live.send(&self.session, &message.unwrap_or_default());
     }
 }

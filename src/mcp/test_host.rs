@@ -363,6 +363,10 @@ impl Host for TestHost {
         Ok(Content { mime_type: mime_type.into(), body, is_fixed })
     }
 
+    fn may_watch(&self, caller: &String, uri: &str) -> bool {
+        uri.starts_with("test://") && !(caller == "viewer" && uri == "test://c")
+    }
+
     async fn create_session(
         &self,
         caller: &String,

@@ -30,10 +30,11 @@ use super::hub::{Change, Heard, ListChanged};
 use super::live::{Next, StreamHandle};
 use super::respond::Reply;
 use super::revision::Revision;
+use super::session_watch::SessionWatch;
 use super::stream::{BEAT, Part};
 use super::watch::{Tick, Watch};
 use super::ws_request::{self, Incoming};
-use super::{Host, notify};
+use super::{Host, session_watch};
 use crate::error::{ApiError, Code};
 use crate::origin::{Origin, Transport};
 
@@ -99,6 +100,7 @@ async fn upgrade<H: Host>(
         running: Rc::default(),
         heard_at: Instant::now(),
         told: None,
+        subscribed: SessionWatch::default(),
     };
     rt::spawn(socket.run(stream.max_continuation_size(bytes_max)));
     Ok(response)
@@ -126,6 +128,8 @@ struct Socket<H: Host> {
     heard_at: Instant,
     /// What the engine says to the connection's session.
     told: Option<StreamHandle>,
+    /// What that session is subscribed to.
+    subscribed: SessionWatch,
 }
 
 impl<H: Host> Socket<H> {
@@ -166,12 +170,8 @@ impl<H: Host> Socket<H> {
                     Tick::Ended => return Some(CloseCode::Policy.into()),
                     // What runs may end; subscriptions end by themselves.
                     Tick::Heard(Heard::Closing) => leaving = true,
-                    Tick::Heard(Heard::Change(Change::List(list))) => self.changed(list),
-                    Tick::Heard(Heard::Change(Change::ResourceUpdated(_))) => {}
-                    Tick::Heard(Heard::Missed) => {
-                        ListChanged::ALL.into_iter().for_each(|list| self.changed(list));
-                    }
-                    Tick::ToolsChanged => self.changed(ListChanged::Tools),
+                    Tick::Heard(heard) => self.heard(&heard),
+                    Tick::ToolsChanged => self.heard(&Heard::Change(Change::List(ListChanged::Tools))),
                     Tick::Beat => self.beat().await?,
                 },
                 message = stream.recv(), if read => {
@@ -215,6 +215,11 @@ impl<H: Host> Socket<H> {
         {
             self.told = Some(self.shared.endpoint.live.open(id, Some(0)));
         }
+        if let Some((id, _)) = &*self.shared.session.borrow() {
+            let endpoint = &self.shared.endpoint;
+            let caller = endpoint.host.caller_id(&self.watch.caller);
+            self.subscribed.follow(&endpoint.hub, &endpoint.live, caller, id);
+        }
         while let Some(told) = &mut self.told
             && let Next::Message(_, message) = self.shared.endpoint.live.next(told)
         {
@@ -222,10 +227,9 @@ impl<H: Host> Socket<H> {
         }
     }
 
-    fn changed(&self, list: ListChanged) {
+    fn heard(&self, heard: &Heard) {
         if let Some((id, _)) = &*self.shared.session.borrow() {
-            let message = notify::notification(list.method(), serde_json::Map::new());
-            self.shared.endpoint.live.send(id, &message.unwrap_or_default());
+            session_watch::say(&self.shared.endpoint.live, id, heard);
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod artifacts;
 mod catalogue;
+mod changes;
 mod completion;
 mod content;
 mod junit;
@@ -20,6 +21,7 @@ use crate::origin::Origin;
 use crate::state::AppState;
 
 pub use catalogue::{resources, templates};
+pub use changes::{may_watch, tell};
 pub use completion::complete;
 pub use content::read;
 pub use prompts::{get as prompt, list as prompts};

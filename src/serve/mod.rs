@@ -214,14 +214,20 @@ async fn run(
     let serving = actix_rt::spawn(bound.server);
 
     let watching = actix_rt::spawn(crate::reload::watch(state.reload.clone()));
-    let prompts = crate::tools::prompts::watch(state.prompts.clone(), engine.audit.clone());
+    let prompts = crate::tools::prompts::watch(
+        state.prompts.clone(),
+        engine.audit.clone(),
+        Arc::clone(&state.hub),
+    );
     let watching_prompts = actix_rt::spawn(prompts);
+    let telling = actix_rt::spawn(crate::offers::tell(Arc::clone(&state)));
     let (ended, talked) = tokio::select! {
         ended = wait(exit) => (ended?, Ok(())),
         talked = Box::pin(purpose.converse(&url)) => (None, talked),
     };
     watching.abort();
     watching_prompts.abort();
+    telling.abort();
     if ended.is_none() && matches!(purpose, Purpose::Serve(_)) {
         leave(&state, Duration::from_secs(config.http.lame_duck_seconds)).await?;
     }

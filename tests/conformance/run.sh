@@ -10,12 +10,12 @@ suites=${ULTIMATE_MCP_CACHE:?set ULTIMATE_MCP_CACHE (the Makefile does)}/conform
 node=$(echo "$suites"/node/node_modules/node-linux-*/bin/node)
 [ -x "$node" ] || { echo "conformance: no Node in $suites/node; run deploy/setup.sh test" >&2; exit 1; }
 results=$(mktemp -d)
-server=
+server=''
 trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true' EXIT
 
 suite() { # suite RUN VERSION ARGUMENT…
-  local run=$1 version=$2 url= outcome=0 began=$SECONDS; shift 2
-  mkdir "$results/$run"
+  local run=$1 version=$2 url='' outcome=0 began=$SECONDS; shift 2
+  mkdir "$results/$run" && : >"$results/$run/url"
   "$binary" >"$results/$run/url" 2>"$results/$run/server.log" &
   server=$!
   for _ in $(seq 100); do
@@ -28,7 +28,7 @@ suite() { # suite RUN VERSION ARGUMENT…
     >"$results/$run/output" 2>&1 || outcome=$?
   kill "$server" 2>/dev/null || true
   wait "$server" 2>/dev/null || true
-  server=
+  server=''
   if [ "$outcome" = 0 ]; then
     echo "conformance: $run: $(grep -a '^Total:' "$results/$run/output" | tail -n 1), $((SECONDS - began)) s, as expected"
   else

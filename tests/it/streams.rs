@@ -256,3 +256,65 @@ async fn rest_lines_of_a_flood_are_bounded_and_say_what_is_missing() {
     let told = all.iter().any(|line| line["event"] == "log" && line["level"] == "warning");
     assert!(told || heard == last.as_str().unwrap().len(), "{heard} bytes heard and no word of it");
 }
+
+/// A subscription of this caller that has been acknowledged.
+fn listen(app: &TestApp, token: &str, notifications: Value) -> BufReader<TcpStream> {
+    let params = json!({ "notifications": notifications, "_meta": {} });
+    let mut stream = post(app, token, "subscriptions/listen", params, "");
+    let first = next(&mut stream);
+    assert_eq!(first["params"]["notifications"], notifications);
+    stream
+}
+
+#[actix_web::test]
+async fn the_owner_of_a_run_is_told_when_it_changes_and_nobody_else_is() {
+    let app = APP.get(TestApp::start);
+    let (ada, eve) = (app.token("ada-runs", "developer"), app.token("eve-runs", "developer"));
+    let code = "import time\ndef test_slow():\n    time.sleep(2)\n";
+    let queued = app.tool(&ada, "run_tests_async", json!({ "code": code })).await;
+    let uri = format!("resource://ultimate-mcp/runs/{}", queued.body["job_id"].as_str().unwrap());
+    let watched = json!({ "resourceSubscriptions": [uri] });
+    let mut own = listen(&app, &ada, watched.clone());
+    let mut other = listen(&app, &eve, watched);
+    let ended = || async {
+        let read = app.mcp(&ada, "resources/read", json!({ "uri": uri })).await;
+        let run = read.body["result"]["contents"][0]["text"].as_str()?.to_owned();
+        let run: Value = serde_json::from_str(&run).unwrap();
+        (run["status"] == "completed").then_some(())
+    };
+    loop {
+        let message = next(&mut own);
+        assert_eq!(message["method"], "notifications/resources/updated");
+        assert_eq!(message["params"]["uri"], uri.as_str());
+        if ended().await.is_some() {
+            break;
+        }
+    }
+    other.get_ref().set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let mut line = String::new();
+    while other.read_line(&mut line).is_ok_and(|bytes| bytes > 0) {}
+    assert!(!line.contains("updated"), "{line}");
+}
+
+#[actix_web::test]
+async fn a_changed_folder_of_prompts_is_told_once_it_is_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let app = TestApp::start_with(&[("ULTIMATE_MCP__TOOLS__PROMPTS_DIR", path)]);
+    let token = app.token("ada", "developer");
+    let mut stream = listen(&app, &token, json!({ "promptsListChanged": true }));
+    let write = |text: &str| {
+        let head = "+++\nslug = \"told\"\ntitle = \"T\"\ndescription = \"D\"\nversion = 1\n+++\n";
+        std::fs::write(folder.path().join("told.md"), format!("{head}{text}\n")).unwrap();
+    };
+    let says = async |text: &str| {
+        let got = app.mcp(&token, "prompts/get", json!({ "name": "told" })).await.body;
+        (got["result"]["messages"][0]["content"]["text"] == text).then_some(())
+    };
+    // The first one may be part of the folder's first look, which is no change.
+    write("Be kind.");
+    eventually("the prompt is served", || says("Be kind.\n")).await;
+    write("Be kinder.");
+    assert_eq!(next(&mut stream)["method"], "notifications/prompts/list_changed");
+    eventually("the change is served", || says("Be kinder.\n")).await;
+}

@@ -16,8 +16,8 @@ pub struct Capabilities {
     completions: Nothing,
     /// Log messages of running calls.
     logging: Nothing,
-    prompts: Nothing,
-    resources: Nothing,
+    prompts: Listed,
+    resources: Watched,
     tools: Listed,
 }
 
@@ -26,16 +26,23 @@ pub struct Listenable {
     pub tools: bool,
     pub prompts: bool,
     pub resources: bool,
-    pub resource_updates: bool,
 }
 
-/// The tools of a caller change with its roles; nothing else that changes is served yet.
-pub const LISTENABLE: Listenable =
-    Listenable { tools: true, prompts: false, resources: false, resource_updates: false };
+/// The tools of a caller change with its roles, prompts with the operator's folder. Which resources there
+/// are is not told, only changes of one ([`Watched`]).
+pub const LISTENABLE: Listenable = Listenable { tools: true, prompts: true, resources: false };
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Listed {
+    list_changed: bool,
+}
+
+/// Changes of single resources can be subscribed to.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Watched {
+    subscribe: bool,
     list_changed: bool,
 }
 
@@ -49,8 +56,8 @@ impl Capabilities {
         Self {
             completions: Nothing {},
             logging: Nothing {},
-            prompts: Nothing {},
-            resources: Nothing {},
+            prompts: Listed { list_changed: LISTENABLE.prompts },
+            resources: Watched { subscribe: true, list_changed: LISTENABLE.resources },
             tools: Listed { list_changed: LISTENABLE.tools },
         }
     }

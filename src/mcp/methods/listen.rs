@@ -23,7 +23,7 @@ use crate::mcp::revision::Revision;
 use crate::mcp::stream::Part;
 use crate::mcp::watch::{Tick, Watch};
 use crate::mcp::wire::{self, object};
-use crate::mcp::{Host, notify};
+use crate::mcp::{Host, Watched, notify};
 
 /// Most resources one stream watches.
 const URIS_MAX: usize = 256;
@@ -51,15 +51,11 @@ fn is_false(value: &bool) -> bool {
 impl Filter {
     /// What of it there is here.
     fn accepted(self) -> Self {
-        let resource_subscriptions = match LISTENABLE.resource_updates {
-            true => self.resource_subscriptions,
-            false => HashSet::new(),
-        };
         Self {
             tools_list_changed: self.tools_list_changed && LISTENABLE.tools,
             prompts_list_changed: self.prompts_list_changed && LISTENABLE.prompts,
             resources_list_changed: self.resources_list_changed && LISTENABLE.resources,
-            resource_subscriptions,
+            resource_subscriptions: self.resource_subscriptions,
         }
     }
 
@@ -81,9 +77,21 @@ pub fn answer<H: Host>(
 ) -> Reply {
     let opened = read(params).and_then(|filter| {
         let Exchange { endpoint, caller, origin, .. } = exchange;
+        let mut filter = filter;
+        filter.resource_subscriptions.retain(|uri| endpoint.host.may_watch(&caller, uri));
+        let name = endpoint.host.caller_id(&caller);
+        let uris = filter.resource_subscriptions.iter();
+        let watched = uris.map(|uri| endpoint.hub.watch(name, uri)).collect::<Result<_, _>>();
+        let watched = watched.map_err(Failure::http)?;
         let watch = Watch::begin(endpoint, caller, headers, origin).map_err(Failure::http)?;
-        let mut pump =
-            Pump { watch, filter, id: id.to_owned(), ready: VecDeque::new(), over: false };
+        let mut pump = Pump {
+            watch,
+            filter,
+            _watched: watched,
+            id: id.to_owned(),
+            ready: VecDeque::new(),
+            over: false,
+        };
         pump.acknowledge();
         Ok(pump)
     });
@@ -112,6 +120,8 @@ fn read(params: &Params<'_>) -> Result<Filter, Failure> {
 struct Pump<H: Host> {
     watch: Watch<H>,
     filter: Filter,
+    /// As long as the stream is open.
+    _watched: Vec<Watched>,
     id: Box<RawValue>,
     ready: VecDeque<Vec<u8>>,
     /// The response was made: it is the last message.
@@ -213,7 +223,7 @@ mod tests {
         let filter = parse(asked).unwrap();
         assert!(filter.tools_list_changed);
         assert_eq!(filter.prompts_list_changed, LISTENABLE.prompts);
-        assert_eq!(filter.resource_subscriptions.is_empty(), !LISTENABLE.resource_updates);
+        assert!(filter.resource_subscriptions.contains("a:b"));
         assert_eq!(parse(r#"{"notifications":{}}"#), Ok(Filter::default()));
         let many: Vec<_> = (0..=URIS_MAX).map(|n| format!("a:{n}")).collect();
         let many = serde_json::json!({"notifications": {"resourceSubscriptions": many}});

@@ -10,6 +10,7 @@ mod ping;
 mod prompts;
 mod resources;
 mod set_level;
+mod subscribe;
 mod tools_call;
 mod tools_list;
 
@@ -60,6 +61,8 @@ pub async fn legacy<H: Host>(
     let outcome = match &*request.method {
         "ping" => ping::answer(&exchange, id),
         "logging/setLevel" => set_level::answer(&exchange, id, params),
+        "resources/subscribe" => subscribe::subscribe(&exchange, id, params),
+        "resources/unsubscribe" => subscribe::unsubscribe(&exchange, id, params),
         "tools/list" => tools_list::answer(&exchange, id, params),
         "tools/call" => match tools_call::Call::read(exchange, id, params) {
             Ok(call) => return call.run_detached(id).await,

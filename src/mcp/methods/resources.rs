@@ -71,7 +71,7 @@ pub async fn read<H: Host>(
 }
 
 /// What is not there has a code of its own in each era (2026-07-28: -32602 with the URI in `data`).
-fn not_found(error: ApiError, uri: &str, revision: Revision) -> ApiError {
+pub fn not_found(error: ApiError, uri: &str, revision: Revision) -> ApiError {
     match error.code {
         Code::NotFound if revision.is_modern() => {
             error.with_data(json!({ "uri": uri })).with_json_rpc(NOT_FOUND)

@@ -243,3 +243,53 @@ async fn a_legacy_call_is_cancelled_by_its_session_and_answered_by_silence() {
     assert_eq!(client.host.dropped.load(Ordering::SeqCst), 1);
     assert_eq!(client.send(session_post(&session, &cancel)).await.status, 202);
 }
+
+#[actix_web::test]
+async fn a_session_hears_of_the_resources_it_subscribed_to_and_of_its_own_callers_only() {
+    tokio::time::pause();
+    let client = client().await;
+    let session = client.open("2025-11-25").await;
+    let mut stream = Open::of(&client, get(&session)).await;
+    let ask = |method: &'static str, uri: &'static str| {
+        client.legacy(&session, method, json!({ "uri": uri }))
+    };
+    assert_eq!(ask("resources/subscribe", "test://a").await.body["result"], json!({}));
+    assert_eq!(ask("resources/subscribe", "other://a").await.error(), (200, -32002));
+    let nothing = client.legacy(&session, "resources/subscribe", json!({})).await;
+    assert_eq!(nothing.error(), (200, -32602));
+    let wish =
+        |caller: &str, uri: &str| crate::mcp::Wish { caller: caller.into(), uri: uri.into() };
+    client.hub.resource_updated("test://b");
+    client.hub.resource_updated_for(&wish("bob", "test://a"));
+    client.hub.resource_updated_for(&wish("ada", "test://a"));
+    let message = stream.message().await.unwrap();
+    assert_eq!(message["method"], "notifications/resources/updated");
+    assert_eq!(message["params"], json!({"uri": "test://a"}));
+    assert!(client.hub.watched().contains_key(&wish("ada", "test://a")));
+    assert_eq!(ask("resources/unsubscribe", "test://a").await.body["result"], json!({}));
+    client.hub.resource_updated("test://a");
+    client.hub.list_changed(ListChanged::Prompts);
+    let message = stream.message().await.unwrap();
+    assert_eq!(message["method"], "notifications/prompts/list_changed");
+    assert!(client.hub.watched().is_empty());
+}
+
+#[actix_web::test]
+async fn a_subscription_watches_what_its_caller_may_read_as_long_as_it_is_open() {
+    tokio::time::pause();
+    let client = client().await;
+    let asked = json!({"resourceSubscriptions": ["test://a", "other://a"]});
+    let mut stream = Open::of(&client, listen(asked)).await;
+    let first = stream.message().await.unwrap();
+    let accepted = &first["params"]["notifications"];
+    assert_eq!(accepted, &json!({"resourceSubscriptions": ["test://a"]}));
+    client.hub.resource_updated("other://a");
+    client.hub.resource_updated("test://a");
+    let message = stream.message().await.unwrap();
+    assert_eq!(message["method"], "notifications/resources/updated");
+    let expected = json!({"uri": "test://a", "_meta": {SUBSCRIPTION: "sub"}});
+    assert_eq!(message["params"], expected);
+    assert_eq!(client.hub.watched().len(), 1);
+    drop(stream);
+    assert!(client.hub.watched().is_empty());
+}

@@ -10,6 +10,7 @@ use tokio::time::MissedTickBehavior;
 use ultimate_mcp_actors::audit::{AuditHandle, EventType, NewEvent, Phase};
 
 use super::Prompts;
+use crate::mcp::{Hub, ListChanged};
 
 /// Between two looks at the folder. A change is applied one to two of these after the last write.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -18,7 +19,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 type Look = Vec<(std::ffi::OsString, u64, Option<SystemTime>)>;
 
 /// Watches until it is dropped; ends at once when there is no folder.
-pub async fn watch(prompts: Arc<Prompts>, audit: AuditHandle) {
+pub async fn watch(prompts: Arc<Prompts>, audit: AuditHandle, hub: Arc<Hub>) {
     let Some(folder) = prompts.folder.clone() else { return };
     let mut looks = tokio::time::interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -33,7 +34,9 @@ pub async fn watch(prompts: Arc<Prompts>, audit: AuditHandle) {
         // The first look may come after a change since the start, so it is applied too.
         if settled && applied.as_ref() != Some(&last) {
             let first = applied.replace(last.clone()).is_none();
-            apply(&prompts, &audit, &folder, first).await;
+            if apply(&prompts, &audit, &folder, first).await {
+                hub.list_changed(ListChanged::Prompts);
+            }
         }
     }
 }
@@ -54,12 +57,15 @@ fn look(folder: &Path) -> Look {
     seen
 }
 
-/// Reads the folder and records what came of it; `quiet` for what is not a change.
-async fn apply(prompts: &Arc<Prompts>, audit: &AuditHandle, folder: &Path, quiet: bool) {
+/// Reads the folder and records what came of it; `quiet` for what is not a change. Whether there are other
+/// prompts now.
+async fn apply(prompts: &Arc<Prompts>, audit: &AuditHandle, folder: &Path, quiet: bool) -> bool {
     let reading = Arc::clone(prompts);
-    let Ok(read) = tokio::task::spawn_blocking(move || reading.reload()).await else { return };
+    let Ok(read) = tokio::task::spawn_blocking(move || reading.reload()).await else {
+        return false;
+    };
     match &read {
-        Ok(()) if quiet => return,
+        Ok(()) if quiet => return false,
         Ok(()) => tracing::info!(folder = %folder.display(), "prompts.changed"),
         Err(error) => {
             let problem = error.to_string();
@@ -68,9 +74,11 @@ async fn apply(prompts: &Arc<Prompts>, audit: &AuditHandle, folder: &Path, quiet
     }
     let mut event = NewEvent::new(EventType::ConfigChange, Phase::Single, "prompts/reload");
     event.resource = Some("prompts".into());
-    event.success = Some(read.is_ok());
+    let changed = read.is_ok();
+    event.success = Some(changed);
     event.error_message = read.err().map(|error| error.to_string());
     if let Err(error) = audit.record(&event) {
         tracing::error!(error = &error as &dyn std::error::Error, "an event was not recorded");
     }
+    changed
 }

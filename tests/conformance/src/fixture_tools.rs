@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use ultimate_mcp::error::{ApiError, Code};
 use ultimate_mcp::mcp::{Block, Body, Called, InvalidTool, ToolList};
 use ultimate_mcp::tools::events::{EventSink, LogLevel};
-use ultimate_mcp::tools::{Annotations, Effects, ToolDescriptor, ToolOutput};
+use ultimate_mcp::tools::{Annotations, Edition, Effects, ToolDescriptor, ToolOutput};
 use ultimate_mcp_actors::audit::EventType;
 
 use crate::media::{PNG, WAV};
@@ -53,6 +53,7 @@ fn descriptor(name: &'static str, description: &str, input_schema: Value) -> Too
         permission: "tools:read",
         event_type: EventType::DataRead,
         effects: Effects::None,
+        edition: Edition::ONLY,
     }
 }
 

@@ -145,6 +145,10 @@ impl Host for FixtureHost {
         resources::read(uri)
     }
 
+    fn may_watch(&self, (): &(), uri: &str) -> bool {
+        resources::read(uri).is_ok()
+    }
+
     async fn create_session(&self, (): &(), new: NewSession<'_>) -> Result<SessionId, ApiError> {
         let id = SessionId::parse(&uuid::Uuid::new_v4().to_string())
             .map_err(|_| ApiError::new(Code::Internal, "an id of ours is none"))?;
