@@ -8,6 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use ultimate_mcp_actors::fault::{Classify, Kind, Retry};
 
+use crate::mcp::Wanted;
+
 use crate::reload::Refusal;
 
 /// What a client can branch on. The slug is contract; each has a page in `docs/errors/`.
@@ -59,6 +61,8 @@ pub enum Code {
     OutcomeUnknown,
     /// Too many calls.
     RateLimited,
+    /// More must be known before it can be done.
+    InputRequired,
     /// A queue is full.
     Overloaded,
     /// A part of the engine is down, starting or draining.
@@ -101,6 +105,7 @@ impl Code {
         Code::CallInProgress,
         Code::OutcomeUnknown,
         Code::RateLimited,
+        Code::InputRequired,
         Code::Overloaded,
         Code::Unavailable,
         Code::DeadlineExceeded,
@@ -150,6 +155,7 @@ impl Code {
             Code::CallInProgress => ("call_in_progress", 409, -31411),
             Code::OutcomeUnknown => ("outcome_unknown", 409, -31412),
             Code::RateLimited => ("rate_limited", 429, -31429),
+            Code::InputRequired => ("input_required", 428, -31428),
             Code::Overloaded => ("overloaded", 503, -31503),
             Code::Unavailable => ("unavailable", 503, -31504),
             Code::DeadlineExceeded => ("deadline_exceeded", 504, -31505),
@@ -206,12 +212,20 @@ pub struct ApiError {
     pub json_rpc: Option<i16>,
     /// Permissions (scopes) the operation needs, for the 403 challenge.
     pub scopes: Vec<String>,
+    /// What must be known before it can be done; boxed as it is rare.
+    pub wanted: Option<Box<Wanted>>,
     /// The cause, for the log only.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl ApiError {
+    /// More must be known before it can be done: asked of clients that can be asked; to others the message says
+    /// what to do instead.
+    pub fn input_required(wanted: Wanted, public: impl Into<String>) -> Self {
+        Self { wanted: Some(Box::new(wanted)), ..Self::new(Code::InputRequired, public) }
+    }
+
     /// The time that the client gave its call was over before anything began.
     pub fn not_begun() -> Self {
         let text = "the time that the call was given was over before it began; nothing was run";
@@ -238,6 +252,7 @@ impl ApiError {
             data: None,
             json_rpc: None,
             scopes: Vec::new(),
+            wanted: None,
             source: None,
         }
     }

@@ -18,6 +18,7 @@ use ultimate_mcp_actors::node::NodeId;
 
 use crate::forward::Received;
 use crate::http::{RequestContext, RequestId};
+use crate::mcp::Input;
 use crate::telemetry::TraceParent;
 
 /// Longest user agent that is kept, in characters; the rest is cut.
@@ -72,6 +73,8 @@ pub struct Origin {
     pub job: Option<Grip>,
     /// The step of a workflow that this call is.
     pub step: Option<Arc<StepOf>>,
+    /// What came with the call of what was asked before, and what may be asked; `None` where nothing can be.
+    pub input: Option<Arc<Input>>,
     /// What it takes to send the call on, and who sent it on.
     pub passage: Passage,
 }
@@ -119,6 +122,7 @@ impl Origin {
             idempotency_key: None,
             job: None,
             step: None,
+            input: None,
         }
     }
 
@@ -136,6 +140,7 @@ impl Origin {
             idempotency_key: None,
             job: Some(job.grip()),
             step: None,
+            input: None,
         }
     }
 

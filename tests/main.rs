@@ -6,6 +6,8 @@
 mod alarms;
 #[path = "it/app.rs"]
 mod app;
+#[path = "it/asking.rs"]
+mod asking;
 #[path = "it/audit.rs"]
 mod audit;
 #[path = "it/backup.rs"]

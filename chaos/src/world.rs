@@ -204,7 +204,7 @@ fn neo4j_settings(password: &str, port: u16) -> Vec<(String, String)> {
         ("GRAPH__ENGINE", "neo4j".to_owned()),
         ("NEO4J__URI", format!("bolt://127.0.0.1:{port}")),
         ("NEO4J__PASSWORD", password.to_owned()),
-        ("NEO4J__CONNECT_TIMEOUT_MS", "1000".to_owned()),
+        ("NEO4J__CONNECT_TIMEOUT_MS", "2000".to_owned()),
         ("NEO4J__QUERY_TIMEOUT_MS", "4000".to_owned()),
         ("NEO4J__HEALTH_INTERVAL_MS", "500".to_owned()),
         ("NEO4J__RECONNECT_MAX_MS", "1000".to_owned()),

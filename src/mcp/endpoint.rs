@@ -16,6 +16,7 @@ use ultimate_mcp_actors::deadline::Deadline;
 use super::era::{self, Era};
 use super::failure::Failure;
 use super::hub::Hub;
+use super::input::{self, seal::Sealer};
 use super::live::LiveSessions;
 use super::meta::{self, Meta};
 use super::notify::Listening;
@@ -52,6 +53,8 @@ pub struct Endpoint<H> {
     pub(super) identity: Identity,
     /// Where changes are heard of.
     pub(super) hub: Arc<Hub>,
+    /// Seals what an asker wants to remember.
+    pub(super) sealer: Sealer,
     /// Legacy sessions that are in use here.
     pub(super) live: Arc<LiveSessions>,
     /// `serverInfo` of 2025-03-26, without a title.
@@ -73,6 +76,7 @@ impl<H: Host> Endpoint<H> {
         body_limits: BodyLimits,
         identity: Identity,
         hub: Arc<Hub>,
+        sealer: Sealer,
     ) -> Result<Self, serde_json::Error> {
         let plain = json!({ "name": identity.name, "version": identity.version });
         let mut full = plain.clone();
@@ -84,6 +88,7 @@ impl<H: Host> Endpoint<H> {
             body_limits,
             identity,
             hub,
+            sealer,
             live: Arc::default(),
             server_info_plain: to_raw_value(&plain)?,
             server_info: to_raw_value(&full)?,
@@ -201,7 +206,11 @@ async fn handle_request<H: Host>(
     // Rung 7: the era.
     match era::of_message(headers, meta.declares_version(), Some(&request.method)) {
         Ok(Era::Modern) => {
-            match check_modern(&exchange, headers, &request.method, &params, &meta) {
+            let checked = check_modern(&exchange, headers, &request.method, &params, &meta);
+            let opened = checked.and_then(|()| {
+                input::open(&mut exchange, meta.client_can(), &params, &request.method)
+            });
+            match opened {
                 Ok(()) => {
                     exchange.listening = meta.listening();
                     methods::modern(exchange, headers, &request, &params).await

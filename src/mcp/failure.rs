@@ -90,6 +90,7 @@ fn status(revision: Revision, code: Code) -> u16 {
         | Code::IdempotencyKeyReused
         | Code::CallInProgress
         | Code::OutcomeUnknown
+        | Code::InputRequired
         | Code::Internal => 200,
         // Statuses that a legacy client would take for a broken transport or a lost session.
         Code::ParseError

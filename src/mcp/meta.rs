@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use ultimate_mcp_actors::idempotency::{IdempotencyError, IdempotencyKey};
 
 use super::failure::Failure;
+use super::input::ClientCan;
 use super::notify::Listening;
 use super::params::Params;
 use super::revision::Revision;
@@ -65,6 +66,11 @@ impl<'a> Meta<'a> {
     /// Reads the keys; a `_meta` that is no object, or names one of them twice, has none.
     pub fn read(params: &Params<'a>) -> Self {
         params.meta.and_then(object).unwrap_or_default()
+    }
+
+    /// What may be asked of the client, for this request only.
+    pub fn client_can(&self) -> ClientCan {
+        ClientCan::read(self.client_capabilities)
     }
 
     /// Whether the body says that it is modern (era rule 1): the key is there, whatever its value.

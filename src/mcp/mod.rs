@@ -18,6 +18,7 @@ mod failure;
 mod header_params;
 mod headers;
 pub mod hub;
+mod input;
 mod live;
 mod media;
 mod meta;
@@ -59,6 +60,8 @@ pub use catalog::{
 };
 pub use endpoint::{Endpoint, Identity};
 pub use hub::{Hub, ListChanged};
+pub use input::seal::Sealer;
+pub use input::{Ask, ClientCan, Input, Wanted};
 pub use live::LiveSessions;
 pub(crate) use media::is_json;
 pub use options::McpOptions;

@@ -45,6 +45,10 @@ pub struct Params<'a> {
     pub argument: Option<&'a RawValue>,
     #[serde(borrow, default)]
     pub context: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "inputResponses")]
+    pub input_responses: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "requestState")]
+    pub request_state: Option<&'a RawValue>,
     #[serde(skip)]
     malformed: bool,
 }

@@ -21,7 +21,7 @@ use ultimate_mcp_actors::supervision::{Exit, ExitSignal, install_panic_hook};
 use crate::breaker_trail::BreakerTrail;
 use crate::config::{Config, Loaded, PolicyText, load_policy};
 use crate::http::Bound;
-use crate::mcp::Endpoint;
+use crate::mcp::{Endpoint, Sealer};
 use crate::reload::{Parts, Reload};
 use crate::state::AppState;
 use crate::stdio::StdioError;
@@ -281,12 +281,17 @@ async fn wait(exit: ExitSignal) -> Result<Option<Exit>, ServeError> {
 }
 
 fn listen(config: &Config, role: Role, state: &Arc<AppState>) -> Result<Bound, ServeError> {
+    let shared = state.engine.nodes.seals().derived("mcp request state");
+    let sealer = shared.map_or_else(Sealer::of_this_process, |key| Sealer::new(&key));
+    let sealer =
+        sealer.ok_or_else(|| ServeError::Tools("the system has no randomness".to_owned()))?;
     let endpoint = Endpoint::new(
         Arc::clone(state),
         config.mcp.clone(),
         config.http.body_limits(),
         wiring::identity(),
         Arc::clone(&state.hub),
+        sealer,
     )
     .map_err(|error| ServeError::Tools(error.to_string()))?;
     let (endpoint, state) = (Data::new(endpoint), Data::from(Arc::clone(state)));

@@ -77,6 +77,7 @@ pub(super) fn shared(error: &ApiError) -> ApiError {
         data: error.data.clone(),
         json_rpc: error.json_rpc,
         scopes: error.scopes.clone(),
+        wanted: error.wanted.clone(),
         source: None,
     }
 }

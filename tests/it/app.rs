@@ -258,7 +258,10 @@ impl TestApp {
     pub async fn mcp_as(&self, token: Option<&str>, method: &str, params: Value) -> Answer {
         let mut params = params;
         params["_meta"]["io.modelcontextprotocol/protocolVersion"] = "2026-07-28".into();
-        params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
+        let capabilities = &mut params["_meta"]["io.modelcontextprotocol/clientCapabilities"];
+        if capabilities.is_null() {
+            *capabilities = json!({});
+        }
         let routed = if method == "resources/read" { &params["uri"] } else { &params["name"] };
         let name = routed.as_str().unwrap_or("").to_owned();
         let mut headers = vec![

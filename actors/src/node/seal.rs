@@ -176,6 +176,14 @@ impl Seals {
         self.secret.is_some()
     }
 
+    /// A key for something else, which every node of the cluster derives alike; `None` without a secret.
+    /// HMAC-SHA-256 of the label, as a pseudorandom function (RFC 2104). Labels begin with `key:`, letters do not.
+    pub fn derived(&self, label: &str) -> Option<[u8; 32]> {
+        let secret = self.secret.as_ref()?;
+        let tag = hmac::sign(&secret.0, format!("key:{label}").as_bytes());
+        tag.as_ref().try_into().ok()
+    }
+
     /// The seal of a letter, in hexadecimal.
     ///
     /// # Errors

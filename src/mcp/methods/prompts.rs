@@ -10,6 +10,7 @@ use super::listing::{Complete, Page};
 use crate::mcp::cursor::List;
 use crate::mcp::endpoint::Exchange;
 use crate::mcp::failure::Failure;
+use crate::mcp::input::{self, Question};
 use crate::mcp::params::Params;
 use crate::mcp::revision::Revision;
 use crate::mcp::wire::{self, object, text};
@@ -46,7 +47,13 @@ pub async fn get<H: Host>(
     let deadline = exchange.deadline();
     let (caller, origin) = (&exchange.caller, &exchange.origin);
     let prompt = endpoint.host.prompt(caller, origin, &name, &arguments, deadline).await;
-    let prompt = prompt.map_err(|error| Failure::of(revision, error))?;
+    let prompt = match prompt {
+        Ok(prompt) => prompt,
+        Err(error) => {
+            let question = || Question::new("prompts/get", &name, params.arguments);
+            return input::refused(exchange, id, question, error);
+        }
+    };
     let result = Filled {
         description: &prompt.description,
         messages: prompt.messages.iter().map(Message::of_user).collect(),

@@ -10,6 +10,7 @@ use crate::error::{ApiError, Code};
 use crate::mcp::cursor::List;
 use crate::mcp::endpoint::Exchange;
 use crate::mcp::failure::Failure;
+use crate::mcp::input::{self, Question};
 use crate::mcp::params::Params;
 use crate::mcp::revision::Revision;
 use crate::mcp::wire::{self, text};
@@ -60,8 +61,13 @@ pub async fn read<H: Host>(
     };
     let deadline = exchange.deadline();
     let content = endpoint.host.resource(&exchange.caller, &exchange.origin, &uri, deadline).await;
-    let content =
-        content.map_err(|error| Failure::of(revision, not_found(error, &uri, revision)))?;
+    let content = match content {
+        Ok(content) => content,
+        Err(error) => {
+            let question = || Question::new("resources/read", &uri, None);
+            return input::refused(exchange, id, question, not_found(error, &uri, revision));
+        }
+    };
     let ttl_ms = if content.is_fixed { endpoint.options.tools_ttl_ms } else { 0 };
     let result = Contents {
         contents: [ContentView::new(&uri, &content.mime_type, &content.body)],

@@ -16,6 +16,7 @@ use super::blocks::BlockView;
 use crate::error::{ApiError, Code};
 use crate::mcp::endpoint::Exchange;
 use crate::mcp::failure::Failure;
+use crate::mcp::input::{self, Question};
 use crate::mcp::params::Params;
 use crate::mcp::respond::Reply;
 use crate::mcp::revision::Revision;
@@ -153,7 +154,10 @@ impl<H: Host> Call<H> {
                     wire::success(&self.id, result)
                 })
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                let question = || Question::new("tools/call", &self.name, Some(&*self.arguments));
+                return input::refused(&self.exchange, &self.id, question, error);
+            }
         };
         encoded.map_err(|error| Failure::of(revision, error))
     }

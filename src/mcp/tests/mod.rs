@@ -23,7 +23,7 @@ use futures_util::future::LocalBoxFuture;
 use serde_json::{Value, json};
 
 use super::test_host::TestHost;
-use super::{Endpoint, Hub, Identity, LiveSessions, McpOptions};
+use super::{Endpoint, Hub, Identity, LiveSessions, McpOptions, Sealer};
 use crate::http::guard::Guard;
 use crate::http::{HttpOptions, app};
 
@@ -67,8 +67,15 @@ async fn client() -> Client {
         instructions: "Add numbers.".into(),
     };
     let (limits, hub) = (options.body_limits(), Arc::new(Hub::default()));
-    let endpoint =
-        Endpoint::new(Arc::clone(&host), mcp, limits, identity, Arc::clone(&hub)).unwrap();
+    let endpoint = Endpoint::new(
+        Arc::clone(&host),
+        mcp,
+        limits,
+        identity,
+        Arc::clone(&hub),
+        Sealer::of_this_process().unwrap(),
+    )
+    .unwrap();
     let live = Arc::clone(&endpoint.live);
     let guard = Guard::new(&[], &[]).unwrap();
     let service = init_service(app(&options, guard, Endpoint::routes(Data::new(endpoint)))).await;

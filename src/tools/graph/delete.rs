@@ -3,13 +3,14 @@
 use garde::Validate;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use ultimate_mcp_actors::audit::EventType;
 use ultimate_mcp_actors::graph::GraphHandle;
 use ultimate_mcp_actors::graph::model::{DeleteRequest, DeleteResult, RelationshipRef};
 
 use super::{GraphCache, refusal};
-use crate::error::ApiError;
+use crate::error::{ApiError, Code};
+use crate::mcp::{Ask, Wanted};
 use crate::tools::typed::problem;
 use crate::tools::{Annotations, Answer, Edition, Effects, ToolCall, ToolDescriptor, TypedTool};
 
@@ -29,6 +30,11 @@ pub struct GraphDeleteArgs {
     #[serde(default)]
     #[garde(skip)]
     pub detach: bool,
+    /// Asks the person behind the client first, by a form that says what would be deleted (MCP 2026-07-28,
+    /// capability `elicitation`); clients that cannot be asked get an error and nothing is deleted.
+    #[serde(default)]
+    #[garde(skip)]
+    pub confirm: bool,
 }
 
 /// The tool.
@@ -73,9 +79,12 @@ impl TypedTool for GraphDelete {
         args: GraphDeleteArgs,
         call: &ToolCall<'_>,
     ) -> Result<Answer<DeleteResult>, ApiError> {
-        let GraphDeleteArgs { nodes, relationships, detach } = args;
+        let GraphDeleteArgs { nodes, relationships, detach, confirm } = args;
         if nodes.is_empty() && relationships.is_empty() {
             return Err(problem("arguments", "must name at least one node or relationship"));
+        }
+        if confirm {
+            confirmed(call, nodes.len(), relationships.len(), detach)?;
         }
         let mut keys = nodes.clone();
         keys.extend(relationships.iter().flat_map(|link| [link.start.clone(), link.end.clone()]));
@@ -88,15 +97,53 @@ impl TypedTool for GraphDelete {
             .fact("nodes_deleted", nodes)
             .fact("relationships_deleted", relationships)
             .fact("detach", detach)
+            .fact("confirmed", confirm)
             .fact("generation", generation)
             .touched(keys.iter().map(String::as_str)))
     }
 }
 
+/// The key under which the person is asked.
+const CONFIRM: &str = "confirm";
+
+/// Whether the person behind the client agreed to this very call. The sealed state proves that it was asked:
+/// an answer nobody asked for does not count.
+fn confirmed(
+    call: &ToolCall<'_>,
+    nodes: usize,
+    relationships: usize,
+    detach: bool,
+) -> Result<(), ApiError> {
+    let input = call.origin.input.as_deref();
+    if let Some(input) = input.filter(|input| input.state.as_deref() == Some(CONFIRM)) {
+        if input.accepted(CONFIRM).is_some_and(|content| content["delete"] == true) {
+            return Ok(());
+        }
+        if input.accepted(CONFIRM).is_some() || input.is_declined(CONFIRM) {
+            let message = "the person who was asked did not agree; nothing was deleted";
+            return Err(ApiError::new(Code::Conflict, message));
+        }
+    }
+    let also = if detach { " and all relationships of these nodes" } else { "" };
+    let message = format!(
+        "Delete {nodes} node(s) and {relationships} relationship(s){also}? This cannot be undone."
+    );
+    let schema = json!({
+        "type": "object",
+        "properties": { "delete": { "type": "boolean", "title": "Delete", "default": false } },
+        "required": ["delete"],
+    });
+    let asks = vec![(CONFIRM.to_owned(), Ask::Form { message, schema })];
+    let wanted = Wanted { asks, state: Some(CONFIRM.to_owned()) };
+    let otherwise =
+        "this client cannot be asked; ask the person yourself, then call without confirm";
+    Err(ApiError::input_required(wanted, otherwise))
+}
+
 const DESCRIPTION: &str = "\
 Deletes relationships and nodes of the knowledge graph, all or nothing; what is answered is on disk. Nodes \
 are named by key, relationships by (start, type, end). What does not exist is listed in the result and is \
-no error, so a retry is safe. A node that still has relationships is refused unless `detach` is true.
+no error, so a retry is safe. A node that still has relationships is refused unless `detach` is true. With `confirm` the person behind the client is asked first.
 
 Example: {\"nodes\": [\"ada\"], \"detach\": true} gives {\"nodes_deleted\": 1, \"relationships_deleted\": 1, \
 \"missing_nodes\": [], …}.";

@@ -11,6 +11,7 @@ use ultimate_mcp::tools::events::{EventSink, LogLevel};
 use ultimate_mcp::tools::{Annotations, Edition, Effects, ToolDescriptor, ToolOutput};
 use ultimate_mcp_actors::audit::EventType;
 
+use crate::asking;
 use crate::media::{PNG, WAV};
 
 /// Between two events, as the suites ask for.
@@ -64,6 +65,7 @@ fn descriptor(name: &'static str, description: &str, input_schema: Value) -> Too
 pub fn all() -> Result<ToolList, InvalidTool> {
     let mut tools: Vec<_> = PLAIN
         .into_iter()
+        .chain(asking::ASKING)
         .map(|(name, text)| descriptor(name, text, json!({"type": "object"})))
         .collect();
     let value = json!({"type": "string", "x-mcp-header": "Value"});

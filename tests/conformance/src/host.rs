@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use actix_web::http::header::HeaderMap;
 use ultimate_mcp::error::{ApiError, Code};
 use ultimate_mcp::mcp::{
-    Asked, Called, Completed, Content, Host, Hub, InvalidTool, ListChanged, NewSession,
+    Asked, Called, Completed, Content, Host, Hub, Input, InvalidTool, ListChanged, NewSession,
     PromptEntry, PromptText, ResourceEntry, Revision, TemplateEntry, ToolList,
 };
 use ultimate_mcp::origin::Origin;
@@ -15,7 +15,7 @@ use ultimate_mcp::tools::ToolRequest;
 use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::ids::SessionId;
 
-use crate::{fixture_tools, prompts, resources};
+use crate::{asking, fixture_tools, prompts, resources};
 
 /// The one caller there is.
 const CALLER: &str = "suite";
@@ -53,6 +53,11 @@ impl FixtureHost {
     }
 }
 
+/// What came with a call.
+fn input_of(origin: &Origin) -> Arc<Input> {
+    origin.input.clone().unwrap_or_default()
+}
+
 impl Host for FixtureHost {
     type Caller = ();
 
@@ -74,13 +79,18 @@ impl Host for FixtureHost {
     async fn call_tool(
         &self,
         (): &(),
-        _: &Origin,
+        origin: &Origin,
         request: ToolRequest<'_>,
     ) -> Result<Called, ApiError> {
         let (changed, flag) = match request.name {
             "test_trigger_tool_change" => (ListChanged::Tools, &self.more_tools),
             "test_trigger_prompt_change" => (ListChanged::Prompts, &self.more_prompts),
-            name => return fixture_tools::call(name, request.arguments, request.events).await,
+            name => {
+                return match asking::call(name, &input_of(origin)) {
+                    Some(answer) => answer,
+                    None => fixture_tools::call(name, request.arguments, request.events).await,
+                };
+            }
         };
         flag.fetch_xor(true, Ordering::SeqCst);
         self.hub.list_changed(changed);
@@ -99,12 +109,12 @@ impl Host for FixtureHost {
     async fn prompt(
         &self,
         (): &(),
-        _: &Origin,
+        origin: &Origin,
         name: &str,
         arguments: &BTreeMap<String, String>,
         _: Deadline,
     ) -> Result<PromptText, ApiError> {
-        prompts::get(name, arguments)
+        prompts::get(name, arguments, &input_of(origin))
     }
 
     async fn complete(

@@ -5,6 +5,7 @@
 //! killed. Checks no token: the suites have none to send. For tests only.
 #![forbid(unsafe_code)]
 
+mod asking;
 mod fixture_tools;
 mod host;
 mod media;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use actix_web::web::{Data, ServiceConfig};
 use anyhow::Context;
 use ultimate_mcp::http::{self, HttpOptions};
-use ultimate_mcp::mcp::{Endpoint, Hub, Identity, McpOptions};
+use ultimate_mcp::mcp::{Endpoint, Hub, Identity, McpOptions, Sealer};
 
 use host::FixtureHost;
 
@@ -36,7 +37,9 @@ async fn serve() -> anyhow::Result<()> {
         instructions: "For tests only.".to_owned(),
     };
     let mcp = McpOptions::default();
-    let endpoint = Data::new(Endpoint::new(host, mcp, options.body_limits(), identity, hub)?);
+    let sealer = Sealer::of_this_process().context("no randomness")?;
+    let limits = options.body_limits();
+    let endpoint = Data::new(Endpoint::new(host, mcp, limits, identity, hub, sealer)?);
     let routes = move |app: &mut ServiceConfig| {
         app.configure(Endpoint::routes(endpoint.clone()));
     };

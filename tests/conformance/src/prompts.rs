@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use ultimate_mcp::error::{ApiError, Code};
 use ultimate_mcp::mcp::{
-    Asked, Block, Body, Completed, PromptArgument, PromptEntry, PromptText, Reference,
+    Asked, Block, Body, Completed, Input, PromptArgument, PromptEntry, PromptText, Reference,
 };
 
+use crate::asking;
 use crate::media::PNG;
 
 const WITH_ARGUMENTS: &str = "test_prompt_with_arguments";
@@ -20,6 +21,7 @@ pub fn all(with_changing: bool) -> Vec<PromptEntry> {
     if with_changing {
         all.push(entry(CHANGING, "Is there at times only.", &[]));
     }
+    all.push(entry(asking::PROMPT, "Asks for its context.", &[]));
     let arguments = ["arg1", "arg2"];
     all.push(entry(WITH_ARGUMENTS, "Repeats two arguments.", &arguments));
     let embedded = "test_prompt_with_embedded_resource";
@@ -48,7 +50,11 @@ fn entry(name: &str, description: &str, arguments: &[&str]) -> PromptEntry {
 ///
 /// # Errors
 /// `InvalidArguments` for an unknown name and for missing arguments.
-pub fn get(name: &str, arguments: &BTreeMap<String, String>) -> Result<PromptText, ApiError> {
+pub fn get(
+    name: &str,
+    arguments: &BTreeMap<String, String>,
+    input: &Input,
+) -> Result<PromptText, ApiError> {
     let argument = |name: &str| {
         let missing = || ApiError::new(Code::InvalidArguments, format!("{name} is missing"));
         arguments.get(name).cloned().ok_or_else(missing)
@@ -74,6 +80,9 @@ pub fn get(name: &str, arguments: &BTreeMap<String, String>) -> Result<PromptTex
             Block::Image { mime_type: "image/png".into(), data: PNG.to_vec() },
             Block::Text("Please analyze the image above.".to_owned()),
         ],
+        asking::PROMPT => {
+            vec![Block::Text(format!("In this context: {}", asking::context(input)?))]
+        }
         _ => return Err(ApiError::new(Code::InvalidArguments, format!("no prompt {name:?}"))),
     };
     Ok(PromptText { description: "A prompt of the suites.".to_owned(), messages })

@@ -1,0 +1,201 @@
+//! `requestState`: what the asker wants to remember, in the hands of a client that can neither read nor change it.
+//!
+//! AES-256-GCM over the time of sealing and the state, bound to caller, method, what is called and its arguments
+//! (MCP 2026-07-28: bind the principal, an expiry, a digest of method and salient parameters). Each is accepted
+//! once on this node, within [`LIFE`]. Every refusal looks the same.
+//!
+//! Layout, in Base64 (URL alphabet): nonce (12, random) · ciphertext of seconds since the epoch (8) and state · tag (16).
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::digest::{Context, SHA256};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+/// How long a person may take to answer.
+pub const LIFE: Duration = Duration::from_secs(600);
+/// States that were used and could be shown again, at most; beyond that none is accepted until some expire.
+const USED_MAX: usize = 65_536;
+const TIME_BYTES: usize = 8;
+
+type Ticket = [u8; NONCE_LEN];
+
+/// What a state is bound to.
+#[derive(Clone, Copy, Debug)]
+pub struct Bound<'a> {
+    /// Who calls.
+    pub caller: &'a str,
+    /// The method.
+    pub method: &'a str,
+    /// The tool, prompt or resource.
+    pub name: &'a str,
+    /// The arguments, as JSON with sorted members.
+    pub arguments: &'a str,
+}
+
+impl Bound<'_> {
+    fn digest(&self) -> Vec<u8> {
+        let mut context = Context::new(&SHA256);
+        for part in [self.caller, self.method, self.name, self.arguments] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        context.finish().as_ref().to_vec()
+    }
+}
+
+/// Seals states, and remembers which were used.
+pub struct Sealer {
+    key: LessSafeKey,
+    used: Mutex<Used>,
+}
+
+#[derive(Default)]
+struct Used {
+    known: HashSet<Ticket>,
+    /// The same, the first to expire in front, with the second at which each does.
+    by_expiry: VecDeque<(u64, Ticket)>,
+}
+
+/// Not sealed here, for this call, within its life; or used before.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refused;
+
+impl Sealer {
+    /// Under this key; nodes that are to accept each other's states share it.
+    pub fn new(key: &[u8; 32]) -> Option<Self> {
+        let key = UnboundKey::new(&AES_256_GCM, key).ok()?;
+        Some(Self { key: LessSafeKey::new(key), used: Mutex::default() })
+    }
+
+    /// Under a key that nobody else has and that ends with this process.
+    pub fn of_this_process() -> Option<Self> {
+        let mut key = [0; 32];
+        aws_lc_rs::rand::fill(&mut key).ok()?;
+        Self::new(&key)
+    }
+
+    /// Seals a state; `None` when the system has no randomness.
+    pub fn seal(&self, bound: &Bound<'_>, state: &str, now_s: u64) -> Option<String> {
+        let mut ticket = [0; NONCE_LEN];
+        aws_lc_rs::rand::fill(&mut ticket).ok()?;
+        let mut body = [&now_s.to_be_bytes()[..], state.as_bytes()].concat();
+        let nonce = Nonce::assume_unique_for_key(ticket);
+        self.key.seal_in_place_append_tag(nonce, Aad::from(bound.digest()), &mut body).ok()?;
+        Some(URL_SAFE_NO_PAD.encode([&ticket[..], &body].concat()))
+    }
+
+    /// Opens a state, once.
+    ///
+    /// # Errors
+    /// [`Refused`], whatever is wrong with it.
+    pub fn open(&self, bound: &Bound<'_>, sealed: &str, now_s: u64) -> Result<String, Refused> {
+        let bytes = URL_SAFE_NO_PAD.decode(sealed).map_err(|_| Refused)?;
+        let (ticket, body) = bytes.split_first_chunk::<NONCE_LEN>().ok_or(Refused)?;
+        let mut body = body.to_vec();
+        let nonce = Nonce::assume_unique_for_key(*ticket);
+        let plain = self.key.open_in_place(nonce, Aad::from(bound.digest()), &mut body);
+        let plain = plain.map_err(|_| Refused)?;
+        let (sealed_at, state) = plain.split_first_chunk::<TIME_BYTES>().ok_or(Refused)?;
+        let expires_at = u64::from_be_bytes(*sealed_at).saturating_add(LIFE.as_secs());
+        let state = std::str::from_utf8(state).map_err(|_| Refused)?.to_owned();
+        // One from the future was sealed by a clock that was ahead: it expires all the same.
+        match now_s < expires_at && self.use_up(*ticket, now_s, expires_at) {
+            true => Ok(state),
+            false => Err(Refused),
+        }
+    }
+
+    fn use_up(&self, ticket: Ticket, now_s: u64, expires_at: u64) -> bool {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        while let Some((expiry, first)) = used.by_expiry.front().copied() {
+            if expiry > now_s {
+                break;
+            }
+            used.by_expiry.pop_front();
+            used.known.remove(&first);
+        }
+        if used.known.len() >= USED_MAX || !used.known.insert(ticket) {
+            return false;
+        }
+        let at = used.by_expiry.partition_point(|(expiry, _)| *expiry <= expires_at);
+        used.by_expiry.insert(at, (expires_at, ticket));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn bound<'a>() -> Bound<'a> {
+        Bound { caller: "ada", method: "tools/call", name: "graph_delete", arguments: "{}" }
+    }
+
+    fn sealer() -> Sealer {
+        Sealer::new(&[7; 32]).unwrap()
+    }
+
+    #[test]
+    fn a_state_comes_back_once_to_the_same_caller_call_and_arguments_within_its_life() {
+        let sealer = sealer();
+        let sealed = sealer.seal(&bound(), "remember", NOW).unwrap();
+        let others = [
+            Bound { caller: "eve", ..bound() },
+            Bound { method: "prompts/get", ..bound() },
+            Bound { name: "graph_upsert", ..bound() },
+            Bound { arguments: r#"{"detach":true}"#, ..bound() },
+            // The same bytes, cut elsewhere.
+            Bound { method: "tools/callgraph_", name: "delete", ..bound() },
+        ];
+        for other in others {
+            assert_eq!(sealer.open(&other, &sealed, NOW), Err(Refused), "{other:?}");
+        }
+        assert_eq!(sealer.open(&bound(), &sealed, NOW + LIFE.as_secs()), Err(Refused), "late");
+        assert_eq!(sealer.open(&bound(), &sealed, NOW + 1).as_deref(), Ok("remember"));
+        assert_eq!(sealer.open(&bound(), &sealed, NOW + 1), Err(Refused), "used");
+        let elsewhere = Sealer::new(&[8; 32]).unwrap();
+        let sealed = sealer.seal(&bound(), "remember", NOW).unwrap();
+        assert_eq!(elsewhere.open(&bound(), &sealed, NOW), Err(Refused), "another key");
+    }
+
+    #[test]
+    fn used_states_are_forgotten_when_they_would_be_refused_anyway() {
+        let sealer = sealer();
+        for age in 0..3_000 {
+            let now = NOW + age;
+            let sealed = sealer.seal(&bound(), "", now).unwrap();
+            sealer.open(&bound(), &sealed, now).unwrap();
+        }
+        let used = sealer.used.lock().unwrap();
+        assert_eq!((used.known.len(), used.by_expiry.len()), (600, 600));
+    }
+
+    proptest! {
+        #[test]
+        fn any_flipped_bit_is_refused(bit in 0_usize..(12 + 8 + 5 + 16) * 8) {
+            let sealer = sealer();
+            let sealed = sealer.seal(&bound(), "state", NOW).unwrap();
+            let mut bytes = URL_SAFE_NO_PAD.decode(&sealed).unwrap();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            let forged = URL_SAFE_NO_PAD.encode(bytes);
+            prop_assert_eq!(sealer.open(&bound(), &forged, NOW), Err(Refused));
+            prop_assert!(sealer.open(&bound(), &sealed, NOW).is_ok(), "a guess uses nothing up");
+        }
+
+        #[test]
+        fn whatever_a_client_makes_up_is_refused(text in ".{0,200}", bytes in any::<Vec<u8>>()) {
+            let sealer = sealer();
+            prop_assert_eq!(sealer.open(&bound(), &text, NOW), Err(Refused));
+            let encoded = URL_SAFE_NO_PAD.encode(bytes);
+            prop_assert_eq!(sealer.open(&bound(), &encoded, NOW), Err(Refused));
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! A call that asks the person behind the client first: `graph_delete` with `confirm`.
+
+use serde_json::{Value, json};
+
+use crate::app::{Answer, Shared, TestApp};
+
+static APP: Shared = Shared::new();
+
+async fn make(app: &TestApp, admin: &str, key: &str) {
+    let node = json!({ "nodes": [{ "key": key, "labels": ["Asked"], "properties": {} }] });
+    assert_eq!(app.tool(admin, "graph_upsert", node).await.status, 200);
+}
+
+async fn exists(app: &TestApp, admin: &str, key: &str) -> bool {
+    let cypher = "MATCH (n:Asked) WHERE n.key = $key RETURN count(n) AS n";
+    let query = json!({ "cypher": cypher, "parameters": { "key": key } });
+    let rows = app.tool(admin, "graph_query", query).await;
+    rows.body["rows"][0]["n"] == 1
+}
+
+/// A call by a client that can show forms; `more` are members of `params`.
+async fn delete(app: &TestApp, token: &str, key: &str, more: Value) -> Answer {
+    let mut params = json!({
+        "name": "graph_delete",
+        "arguments": { "nodes": [key], "confirm": true },
+        "_meta": { "io.modelcontextprotocol/clientCapabilities": { "elicitation": {} } },
+    });
+    let more = more.as_object().unwrap().clone();
+    params.as_object_mut().unwrap().extend(more);
+    app.mcp(token, "tools/call", params).await
+}
+
+fn answer(action: &str, delete: bool, state: &Value) -> Value {
+    let response = json!({ "action": action, "content": { "delete": delete } });
+    json!({ "inputResponses": { "confirm": response }, "requestState": state })
+}
+
+#[actix_rt::test]
+async fn nothing_is_deleted_before_the_person_who_is_asked_agrees() {
+    let app = APP.get(TestApp::start);
+    let admin = app.token("root", "admin");
+    make(&app, &admin, "kept").await;
+
+    let asked = delete(&app, &admin, "kept", json!({})).await;
+    let result = &asked.body["result"];
+    assert_eq!(result["resultType"], "input_required", "{asked:?}");
+    let form = &result["inputRequests"]["confirm"];
+    assert_eq!(form["method"], "elicitation/create");
+    assert!(form["params"]["message"].as_str().unwrap().contains("1 node"), "{form}");
+    assert!(exists(&app, &admin, "kept").await);
+
+    // An answer to a question that was never asked, and refusals in every form.
+    let made_up = delete(&app, &admin, "kept", answer("accept", true, &json!("c3RhdGU"))).await;
+    assert_eq!(made_up.body["error"]["code"], -32602, "{made_up:?}");
+    let unasked = json!({ "inputResponses": answer("accept", true, &json!(""))["inputResponses"] });
+    let unasked = delete(&app, &admin, "kept", unasked).await;
+    assert_eq!(unasked.body["result"]["resultType"], "input_required", "{unasked:?}");
+    for (action, yes) in [("decline", true), ("cancel", true), ("accept", false)] {
+        let state =
+            delete(&app, &admin, "kept", json!({})).await.body["result"]["requestState"].clone();
+        let refused = delete(&app, &admin, "kept", answer(action, yes, &state)).await;
+        assert_eq!(refused.code(), "conflict", "{action}: {refused:?}");
+    }
+    assert!(exists(&app, &admin, "kept").await);
+
+    let state = result["requestState"].clone();
+    let done = delete(&app, &admin, "kept", answer("accept", true, &state)).await;
+    assert_eq!(done.body["result"]["structuredContent"]["nodes_deleted"], 1, "{done:?}");
+    assert!(!exists(&app, &admin, "kept").await);
+    let again = delete(&app, &admin, "kept", answer("accept", true, &state)).await;
+    assert_eq!(again.body["error"]["code"], -32602, "used: {again:?}");
+}
+
+#[actix_rt::test]
+async fn a_word_given_for_one_call_and_caller_counts_for_no_other() {
+    let app = APP.get(TestApp::start);
+    let (admin, other) = (app.token("root", "admin"), app.token("second", "admin"));
+    make(&app, &admin, "one").await;
+    make(&app, &admin, "two").await;
+    let state = delete(&app, &admin, "one", json!({})).await.body["result"]["requestState"].clone();
+    for (token, key) in [(&admin, "two"), (&other, "one")] {
+        let stolen = delete(&app, token, key, answer("accept", true, &state)).await;
+        assert_eq!(stolen.body["error"]["code"], -32602, "{stolen:?}");
+        assert!(exists(&app, &admin, key).await);
+    }
+    let done = delete(&app, &admin, "one", answer("accept", true, &state)).await;
+    assert_eq!(done.body["result"]["isError"], false, "{done:?}");
+}
+
+#[actix_rt::test]
+async fn who_cannot_be_asked_hears_what_to_do_instead_and_loses_nothing() {
+    let app = APP.get(TestApp::start);
+    let admin = app.token("root", "admin");
+    make(&app, &admin, "silent").await;
+    let arguments = json!({ "nodes": ["silent"], "confirm": true });
+    let rest = app.tool(&admin, "graph_delete", arguments.clone()).await;
+    assert_eq!((rest.status, rest.code()), (428, "input_required"), "{rest:?}");
+    let call = json!({ "name": "graph_delete", "arguments": arguments });
+    let mute = app.mcp(&admin, "tools/call", call).await;
+    let error = &mute.body["error"];
+    assert_eq!((mute.status, &error["code"]), (400, &json!(-32021)), "{mute:?}");
+    assert_eq!(error["data"]["requiredCapabilities"], json!({ "elicitation": {} }), "{mute:?}");
+    assert!(exists(&app, &admin, "silent").await);
+    let path = "/api/v1/audit?user=root&tool=graph_delete&limit=1000";
+    let trail = app.send("GET", path, Some(&admin), &[], None).await.body;
+    let events = trail["events"].as_array().unwrap();
+    let asked = |event: &&Value| event["details"]["code"] == "input_required";
+    assert!(events.iter().filter(asked).all(|event| event["success"] == false));
+    assert!(events.iter().filter(asked).count() >= 2, "{events:?}");
+}
