@@ -211,7 +211,7 @@ pub struct ApiError {
     /// errors stay small: the reserved range begins at `i16::MIN`.
     pub json_rpc: Option<i16>,
     /// Permissions (scopes) the operation needs, for the 403 challenge.
-    pub scopes: Vec<String>,
+    pub scopes: Box<[String]>,
     /// What must be known before it can be done; boxed as it is rare.
     pub wanted: Option<Box<Wanted>>,
     /// The cause, for the log only.
@@ -251,7 +251,7 @@ impl ApiError {
             problems: Vec::new(),
             data: None,
             json_rpc: None,
-            scopes: Vec::new(),
+            scopes: Box::default(),
             wanted: None,
             source: None,
         }

@@ -291,7 +291,10 @@ fn used_up(rate: NonZeroU32, tool: &str, limited: Limited) -> ApiError {
 }
 
 fn forbidden(message: String, permission: &str) -> ApiError {
-    ApiError { scopes: vec![permission.to_owned()], ..ApiError::new(Code::Forbidden, message) }
+    ApiError {
+        scopes: Box::new([permission.to_owned()]),
+        ..ApiError::new(Code::Forbidden, message)
+    }
 }
 
 /// What is said about a role the policy does not know.

@@ -85,7 +85,7 @@ fn a_missing_permission_is_named_so_that_the_client_can_ask_for_it() {
     let (admission, _) = admission(default_policy());
     let execute = tool("execute_code", "tools:execute");
     let error = now(admission.admit(&ada(&["viewer"]), &execute, CallId::new())).unwrap_err();
-    assert_eq!((error.code, error.scopes), (Code::Forbidden, vec!["tools:execute".to_owned()]));
+    assert_eq!((error.code, &*error.scopes), (Code::Forbidden, &["tools:execute".to_owned()][..]));
     assert!(error.public.contains("viewer") && error.public.contains("execute_code"));
     for roles in [&[][..], &["root"], &["Developer"], &["developer "]] {
         assert_eq!(
@@ -177,7 +177,7 @@ fn administration_is_for_those_with_system_admin_and_gives_nobody_more_than_they
     policy.roles.insert("clerk".to_owned(), clerk);
     let (admission, _) = admission(policy);
     let error = now(admission.admit_admin(&ada(&["developer"]))).unwrap_err();
-    assert_eq!((error.code, error.scopes), (Code::Forbidden, vec!["system:admin".to_owned()]));
+    assert_eq!((error.code, &*error.scopes), (Code::Forbidden, &["system:admin".to_owned()][..]));
 
     let admin = now(admission.admit_admin(&ada(&["admin"]))).unwrap();
     admission.admit_permission(&ada(&["viewer"]), "tools:read").unwrap();
@@ -217,7 +217,7 @@ proptest! {
         prop_assert_eq!(result.is_ok(), expected);
         if let Err(error) = result {
             prop_assert_eq!(error.code, Code::Forbidden);
-            prop_assert_eq!(error.scopes, vec![Permission::ALL[wanted].as_str().to_owned()]);
+            prop_assert_eq!(&*error.scopes, [Permission::ALL[wanted].as_str().to_owned()]);
         }
     }
 }

@@ -81,7 +81,7 @@ pub(super) fn failure(body: &[u8], node: &NodeId) -> ApiError {
         _ => Retry::Unsafe,
     };
     mapped.problems = error.problems;
-    mapped.scopes = error.required_permissions;
+    mapped.scopes = error.required_permissions.into();
     mapped
 }
 
@@ -105,7 +105,7 @@ mod tests {
         let wrong = ApiError::invalid_arguments(vec![problem]);
         let busy = ApiError::new(Code::Overloaded, "busy").retry_after(Duration::from_secs(3));
         let mut forbidden = ApiError::new(Code::Forbidden, "no");
-        forbidden.scopes = vec!["tools:execute".into()];
+        forbidden.scopes = Box::new(["tools:execute".into()]);
         for error in [wrong, busy, forbidden, ApiError::new(Code::Crashed, "crashed")] {
             let body = error.to_rest();
             let back = failure(body.to_string().as_bytes(), &node());

@@ -100,7 +100,8 @@ mod tests {
     #[test]
     fn a_missing_permission_names_every_scope_the_operation_needs() {
         let mut error = ApiError::new(Code::Forbidden, "missing permission");
-        error.scopes = vec!["tools:execute".into(), "bad\"scope".into(), "graph:query".into()];
+        error.scopes =
+            Box::new(["tools:execute".into(), "bad\"scope".into(), "graph:query".into()]);
         let response = error_response(&error);
         assert_eq!(response.status(), 403);
         let challenge = header(&response, "www-authenticate").unwrap();

@@ -160,7 +160,7 @@ fn resource(uri: &str) -> ResourceEntry {
 
 fn forbidden(scope: &str) -> ApiError {
     let error = ApiError::new(Code::Forbidden, format!("needs {scope}"));
-    ApiError { scopes: vec![scope.to_owned()], ..error }
+    ApiError { scopes: Box::new([scope.to_owned()]), ..error }
 }
 
 /// Counts a call that goes away before it ends.
@@ -244,7 +244,7 @@ impl Host for TestHost {
             "routed" => Ok(output(json!({}), false).into()),
             "secret" if caller == "viewer" => {
                 let mut error = ApiError::new(Code::Forbidden, "needs system:admin");
-                error.scopes = vec!["system:admin".to_owned()];
+                error.scopes = Box::new(["system:admin".to_owned()]);
                 Err(error)
             }
             "secret" => Ok(output(json!({"error": {"code": "broken"}}), true).into()),

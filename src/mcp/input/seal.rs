@@ -91,7 +91,7 @@ impl Sealer {
     /// Opens a state, once.
     ///
     /// # Errors
-    /// [`Refused`], whatever is wrong with it.
+    /// The same for whatever is wrong with it.
     pub fn open(&self, bound: &Bound<'_>, sealed: &str, now_s: u64) -> Result<String, Refused> {
         let bytes = URL_SAFE_NO_PAD.decode(sealed).map_err(|_| Refused)?;
         let (ticket, body) = bytes.split_first_chunk::<NONCE_LEN>().ok_or(Refused)?;
