@@ -249,6 +249,8 @@ mod tests {
         let started = Instant::now();
         while take().await.is_none() {
             assert!(started.elapsed() < Duration::from_secs(10));
+            // The connection is made on this thread too.
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
         redis.pause();
         for _ in 0..10 {

@@ -44,7 +44,7 @@ pub async fn handle<H: Host>(
                 heed(&exchange, &note.method, &Params::read(note.params));
                 continue;
             }
-            Ok(Message::Response) => continue,
+            Ok(Message::Response(_)) => continue,
             Ok(Message::Batch(_)) => {
                 Reply::failure(Some(RawValue::NULL), &refused("a batch holds no batch"))
             }

@@ -24,7 +24,7 @@ use super::options::McpOptions;
 use super::params::Params;
 use super::respond::Reply;
 use super::revision::Revision;
-use super::wire::{Message, Notification, Request};
+use super::wire::{Message, Notification, Request, Response};
 use super::{Host, batch, header_params, headers, media, methods, session, session_stream};
 use crate::http::body::{self, BodyLimits};
 use crate::origin::{Origin, Transport};
@@ -180,7 +180,7 @@ async fn post<H: Host>(exchange: Exchange<H>, headers: &HeaderMap, mut payload: 
     match Message::parse(&body) {
         Ok(Message::Request(request)) => handle_request(exchange, headers, request).await,
         Ok(Message::Notification(note)) => handle_notification(exchange, headers, note).await,
-        Ok(Message::Response) => handle_response(exchange, headers).await,
+        Ok(Message::Response(response)) => handle_response(exchange, headers, &response).await,
         Ok(Message::Batch(array)) => batch::handle(exchange, headers, array).await,
         Err(malformed) => Reply::failure(Some(malformed.id), &malformed.failure),
     }
@@ -298,15 +298,24 @@ pub(super) fn heed<H: Host>(exchange: &Exchange<H>, method: &str, params: &Param
     }
 }
 
-/// 202 for a response within a session; we ask clients nothing, so there is nobody to hand it to.
-async fn handle_response<H: Host>(mut exchange: Exchange<H>, headers: &HeaderMap) -> Reply {
+/// 202 for a response within a session; one that nobody waits for (any more) is ignored.
+async fn handle_response<H: Host>(
+    mut exchange: Exchange<H>,
+    headers: &HeaderMap,
+    response: &Response<'_>,
+) -> Reply {
     let entered = match era::of_message(headers, false, None) {
         Ok(Era::Session(session)) => enter(&mut exchange, session).await,
         Ok(Era::Modern | Era::Initialize) => Err(Failure::not_a_request()),
         Err(failure) => Err(failure),
     };
     match entered {
-        Ok(()) => Reply::accepted(),
+        Ok(()) => {
+            if let Some(session) = &exchange.origin.session_id {
+                exchange.endpoint.live.answered(session, response);
+            }
+            Reply::accepted()
+        }
         Err(failure) => Reply::failure(Some(RawValue::NULL), &failure),
     }
 }

@@ -9,10 +9,13 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use serde_json::Value;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 use ultimate_mcp_actors::ids::SessionId;
 
+use super::input::ClientCan;
+use super::wire::{Response, text};
 use crate::tools::events::LogLevel;
 
 /// Sessions with an entry; beyond it the one unused for longest loses its own.
@@ -35,6 +38,10 @@ struct Live {
     /// By request id, as it was written.
     calls: HashMap<String, Running>,
     calls_begun: u64,
+    /// What the client declared in `initialize`.
+    can: ClientCan,
+    /// Our requests that wait for its responses, by id.
+    asked: HashMap<String, oneshot::Sender<Option<Value>>>,
     kept: VecDeque<(u64, Arc<[u8]>)>,
     kept_bytes: usize,
     subscriptions: BTreeSet<String>,
@@ -59,6 +66,8 @@ impl Live {
             level: None,
             calls: HashMap::new(),
             calls_begun: 0,
+            can: ClientCan::default(),
+            asked: HashMap::new(),
             kept: VecDeque::new(),
             kept_bytes: 0,
             subscriptions: BTreeSet::new(),
@@ -95,6 +104,30 @@ impl Drop for InFlight {
             && live.calls.get(&self.id).is_some_and(|call| call.number == self.number)
         {
             live.calls.remove(&self.id);
+        }
+    }
+}
+
+/// A request of ours to a client. Forgotten when dropped.
+pub struct Asked {
+    sessions: Arc<LiveSessions>,
+    session: SessionId,
+    /// Its id.
+    pub id: String,
+    answer: Option<oneshot::Receiver<Option<Value>>>,
+}
+
+impl Asked {
+    /// The result; `None` for an error, and when the session ends.
+    pub async fn answer(mut self) -> Option<Value> {
+        self.answer.take()?.await.ok().flatten()
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if let Some(live) = self.sessions.lock().get_mut(&self.session) {
+            live.asked.remove(&self.id);
         }
     }
 }
@@ -144,6 +177,36 @@ impl LiveSessions {
     /// The level that was set.
     pub fn level(&self, session: &SessionId) -> Option<LogLevel> {
         self.lock().get(session).and_then(|live| live.level)
+    }
+
+    /// Notes what may be asked of the session's client.
+    pub fn set_can(&self, session: &SessionId, can: ClientCan) {
+        self.with(session, |live| live.can = can);
+    }
+
+    /// What may be asked of it.
+    pub fn can(&self, session: &SessionId) -> ClientCan {
+        self.lock().get(session).map(|live| live.can).unwrap_or_default()
+    }
+
+    /// Notes a request of ours to the client, under a new id.
+    pub fn ask(self: &Arc<Self>, session: &SessionId) -> Asked {
+        let (answered, answer) = oneshot::channel();
+        let id = format!("ask-{}", uuid::Uuid::new_v4());
+        self.with(session, |live| live.asked.insert(id.clone(), answered));
+        let (sessions, session) = (Arc::clone(self), session.clone());
+        Asked { sessions, session, id, answer: Some(answer) }
+    }
+
+    /// Hands a response of the client's to whoever asked; one that nobody waits for is ignored.
+    pub fn answered(&self, session: &SessionId, response: &Response<'_>) {
+        let Some(id) = text(response.id) else { return };
+        let waiting = self.lock().get_mut(session).and_then(|live| live.asked.remove(&*id));
+        if let Some(waiting) = waiting {
+            let result = response.result.and_then(|raw| serde_json::from_str(raw.get()).ok());
+            // An error means that the call has just ended.
+            let _ = waiting.send(result);
+        }
     }
 
     /// Subscribes the session to a resource; `false` when it is to as many as it may be.

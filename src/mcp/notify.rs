@@ -7,6 +7,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::input::session::Asks;
 use crate::tools::events::{self, CallEvent, EventSink, Events, LogLevel, Wanted};
 
 /// What the sender of a request wants to hear before its answer.
@@ -23,35 +24,56 @@ impl Listening {
     pub fn open(self) -> Option<(EventSink, Notices)> {
         let wanted = Wanted { progress: self.progress_token.is_some(), level: self.level };
         let (sink, events) = events::channel(wanted)?;
-        Some((sink, Notices { events, token: self.progress_token }))
+        Some((sink, Notices { events: Some(events), token: self.progress_token, asks: None }))
+    }
+
+    /// The same for a call that may ask its client; there is a stream to ask in also when nothing is wanted.
+    pub fn open_to_ask(self, asks: Asks) -> (Option<EventSink>, Notices) {
+        let wanted = Wanted { progress: self.progress_token.is_some(), level: self.level };
+        let (sink, events) = events::channel(wanted).unzip();
+        (sink, Notices { events, token: self.progress_token, asks: Some(asks) })
     }
 }
 
-/// The events of one call, as messages.
+/// The events of one call, as messages, and what it asks.
 pub struct Notices {
-    events: Events,
+    events: Option<Events>,
     token: Option<Box<RawValue>>,
+    asks: Option<Asks>,
 }
 
 impl Notices {
     /// Waits for a message.
     pub async fn ready(&self) {
-        self.events.ready().await;
+        let event = async {
+            match &self.events {
+                Some(events) => events.ready().await,
+                None => std::future::pending().await,
+            }
+        };
+        match &self.asks {
+            None => event.await,
+            Some(asks) => tokio::select! {
+                () = event => {}
+                () = asks.ready() => {}
+            },
+        }
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.events.is_empty()
+        let asks = self.asks.as_ref().is_none_or(Asks::is_empty);
+        asks && self.events.as_ref().is_none_or(Events::is_empty)
     }
 
-    /// The next message, a JSON object.
+    /// The next message, a JSON object; events before what is asked after them.
     pub fn take(&self) -> Option<Vec<u8>> {
-        loop {
-            let event = self.events.take()?;
+        while let Some(event) = self.events.as_ref().and_then(Events::take) {
             if let Some(message) = self.write(&event) {
                 return Some(message);
             }
         }
+        self.asks.as_ref()?.take()
     }
 
     fn write(&self, event: &CallEvent) -> Option<Vec<u8>> {

@@ -26,7 +26,7 @@ pub enum Message<'a> {
     /// Wants none.
     Notification(Notification<'a>),
     /// Answers a request of ours.
-    Response,
+    Response(Response<'a>),
     /// An array of messages, not looked into yet.
     Batch(&'a RawValue),
 }
@@ -49,6 +49,15 @@ pub struct Notification<'a> {
     pub method: Cow<'a, str>,
     /// The parameters, if there are any.
     pub params: Option<&'a RawValue>,
+}
+
+/// An answer of the client's.
+#[derive(Debug)]
+pub struct Response<'a> {
+    /// The id of our request.
+    pub id: &'a RawValue,
+    /// The result; `None` for an error.
+    pub result: Option<&'a RawValue>,
 }
 
 /// A message that is refused, with the id to echo (`null` when there is none to read).
@@ -129,7 +138,10 @@ impl<'a> Message<'a> {
         let answers = envelope.result.is_some() || envelope.error.is_some();
         let Some(method) = envelope.method else {
             return match (answers, id) {
-                (true, Some(_)) => Ok(Message::Response),
+                (true, Some(id)) => {
+                    let result = envelope.result.filter(|_| envelope.error.is_none());
+                    Ok(Message::Response(Response { id, result }))
+                }
                 _ => Err(refuse(echo, "method is missing")),
             };
         };

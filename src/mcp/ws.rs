@@ -274,6 +274,11 @@ impl<H: Host> Socket<H> {
                     self.shared.endpoint.live.cancel(session, id.get());
                 }
             }
+            Incoming::Response(response) => {
+                if let Some((session, _)) = &*self.shared.session.borrow() {
+                    self.shared.endpoint.live.answered(session, &response);
+                }
+            }
             Incoming::Nothing => {}
             Incoming::Malformed(reply) => {
                 self.answers.push(Box::pin(async move { deliver(&mut out, reply).await }));

@@ -6,12 +6,13 @@ use serde_json::value::RawValue;
 
 use super::endpoint::Exchange;
 use super::failure::Failure;
+use super::input;
 use super::meta::{self, Meta};
 use super::notify::Listening;
 use super::params::Params;
 use super::respond::Reply;
 use super::revision::Revision;
-use super::wire::{Message, Request};
+use super::wire::{Message, Request, Response};
 use super::ws::Shared;
 use super::{Host, methods};
 use crate::error::{ApiError, Code};
@@ -23,7 +24,9 @@ pub enum Incoming<'a> {
     Request { id: &'a RawValue, modern: bool },
     /// `notifications/cancelled`.
     Cancelled { id: &'a RawValue },
-    /// What needs no answer: other notifications, responses.
+    /// An answer to a request of ours.
+    Response(Response<'a>),
+    /// What needs no answer: other notifications.
     Nothing,
     /// What is refused.
     Malformed(Reply),
@@ -43,7 +46,7 @@ pub fn read(text: &[u8]) -> Incoming<'_> {
                 None => Incoming::Nothing,
             }
         }
-        Ok(Message::Response) => Incoming::Nothing,
+        Ok(Message::Response(response)) => Incoming::Response(response),
         Ok(Message::Batch(_)) => {
             Incoming::Malformed(Reply::failure(Some(RawValue::NULL), &Failure::not_a_request()))
         }
@@ -77,6 +80,7 @@ async fn judge<H: Host>(shared: &Shared<H>, request: &Request<'_>) -> Result<Rep
         params.check_shape(revision)?;
         meta::check_supported(&meta.require()?)?;
         meta.check_optional()?;
+        input::open(&mut exchange, meta.client_can(), &params, &request.method)?;
         exchange.listening = meta.listening();
         return Ok(methods::modern(exchange, &shared.headers, request, &params).await);
     }

@@ -1,8 +1,13 @@
 //! A call that asks the person behind the client first: `graph_delete` with `confirm`.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::app::{Answer, Shared, TestApp};
+use crate::streams::next;
 
 static APP: Shared = Shared::new();
 
@@ -107,4 +112,98 @@ async fn who_cannot_be_asked_hears_what_to_do_instead_and_loses_nothing() {
     let asked = |event: &&Value| event["details"]["code"] == "input_required";
     assert!(events.iter().filter(asked).all(|event| event["success"] == false));
     assert!(events.iter().filter(asked).count() >= 2, "{events:?}");
+}
+
+/// A message of a session of 2025-11-25, or `initialize` without one; the connection it was sent on.
+fn say(app: &TestApp, token: &str, session: Option<&str>, message: &Value) -> BufReader<TcpStream> {
+    let (address, body) = (app.url.strip_prefix("http://").unwrap(), message.to_string());
+    let session = session.map(|id| format!("Mcp-Session-Id: {id}\r\n")).unwrap_or_default();
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let head = format!(
+        "POST /mcp HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n{session}\
+         Content-Type: application/json\r\nAccept: application/json, text/event-stream\r\n\
+         MCP-Protocol-Version: 2025-11-25\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all((head + &body).as_bytes()).unwrap();
+    BufReader::new(stream)
+}
+
+/// Sends a message that needs no answer, and waits until it was taken.
+fn tell(app: &TestApp, token: &str, session: &str, message: &Value) {
+    let mut line = String::new();
+    say(app, token, Some(session), message).read_line(&mut line).unwrap();
+    assert!(line.contains("202"), "{line}");
+}
+
+/// Opens a session whose client can show forms.
+async fn session(app: &TestApp, token: &str) -> String {
+    let params = json!({
+        "protocolVersion": "2025-11-25",
+        "capabilities": { "elicitation": {} },
+        "clientInfo": { "name": "test", "version": "1" },
+    });
+    let hello = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params });
+    let headers =
+        [("Accept", "application/json, text/event-stream"), ("Content-Type", "application/json")];
+    let opened = app.send("POST", "/mcp", Some(token), &headers, Some(&hello)).await;
+    opened.header("mcp-session-id").expect("a session").to_owned()
+}
+
+fn legacy_delete(id: u32, key: &str) -> Value {
+    let params =
+        json!({ "name": "graph_delete", "arguments": { "nodes": [key], "confirm": true } });
+    json!({ "jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params })
+}
+
+#[actix_rt::test]
+async fn a_session_is_asked_on_the_calls_own_stream_and_only_its_own_client_answers() {
+    let app = APP.get(TestApp::start);
+    let (admin, other) = (app.token("root", "admin"), app.token("second", "admin"));
+    let (ours, theirs) = (session(&app, &admin).await, session(&app, &other).await);
+    for (key, action, deleted) in [("no", "decline", false), ("yes", "accept", true)] {
+        make(&app, &admin, key).await;
+        let mut stream = say(&app, &admin, Some(&ours), &legacy_delete(7, key));
+        let question = next(&mut stream);
+        assert_eq!(question["method"], "elicitation/create", "{question}");
+        let result = json!({ "action": action, "content": { "delete": true } });
+        let response = json!({ "jsonrpc": "2.0", "id": question["id"], "result": result });
+        // Another session's word is nobody's answer.
+        tell(&app, &other, &theirs, &response);
+        assert!(exists(&app, &admin, key).await);
+        tell(&app, &admin, &ours, &response);
+        let answer = next(&mut stream);
+        assert_eq!(answer["id"], 7, "{answer}");
+        let told = if deleted {
+            &answer["result"]["structuredContent"]["nodes_deleted"]
+        } else {
+            &answer["error"]["data"]["code"]
+        };
+        assert_eq!(told, &if deleted { json!(1) } else { json!("conflict") }, "{answer}");
+        assert_eq!(exists(&app, &admin, key).await, !deleted);
+    }
+}
+
+#[actix_rt::test]
+async fn a_cancelled_call_asks_no_more_and_does_nothing() {
+    let app = APP.get(TestApp::start);
+    let admin = app.token("root", "admin");
+    let ours = session(&app, &admin).await;
+    make(&app, &admin, "left").await;
+    let mut stream = say(&app, &admin, Some(&ours), &legacy_delete(9, "left"));
+    let question = next(&mut stream);
+    let params = json!({ "requestId": 9 });
+    let cancel = json!({ "jsonrpc": "2.0", "method": "notifications/cancelled", "params": params });
+    tell(&app, &admin, &ours, &cancel);
+    // Its stream ends without an answer: the last chunk is empty.
+    let mut line = String::new();
+    while line.trim() != "0" {
+        line.clear();
+        assert!(stream.read_line(&mut line).unwrap() > 0 && !line.contains("result"), "{line}");
+    }
+    let result = json!({ "action": "accept", "content": { "delete": true } });
+    let late = json!({ "jsonrpc": "2.0", "id": question["id"], "result": result });
+    tell(&app, &admin, &ours, &late);
+    assert!(exists(&app, &admin, "left").await);
 }

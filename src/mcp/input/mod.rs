@@ -3,9 +3,11 @@
 //!
 //! Nothing waits here. What the asker wants to remember goes out sealed as `requestState` and comes back with
 //! the next call; [`seal`] refuses what is not ours. Only what the client declared for this request is asked.
+//! Sessions of 2025 are asked in their own way: [`session`].
 
 mod answer;
 pub(super) mod seal;
+pub(super) mod session;
 
 use std::collections::BTreeMap;
 

@@ -7,6 +7,7 @@ use super::discover::Capabilities;
 use crate::error::{ApiError, Code};
 use crate::mcp::endpoint::Exchange;
 use crate::mcp::failure::Failure;
+use crate::mcp::input::ClientCan;
 use crate::mcp::params::Params;
 use crate::mcp::respond::Reply;
 use crate::mcp::revision::Revision;
@@ -31,11 +32,14 @@ pub async fn answer<H: Host>(exchange: Exchange<H>, id: &RawValue, params: &Para
         Err(failure) => return Reply::failure(Some(id), &failure),
     };
     let endpoint = &exchange.endpoint;
-    let revision = new.revision;
+    let (revision, can) = (new.revision, ClientCan::read(Some(new.client_capabilities)));
     let session = match endpoint.host.create_session(&exchange.caller, new).await {
         Ok(session) => session,
         Err(error) => return Reply::failure(Some(id), &Failure::http(error)),
     };
+    if can != ClientCan::default() {
+        endpoint.live.set_can(&session, can);
+    }
     let server_info = match revision {
         Revision::V2025_03_26 => &endpoint.server_info_plain,
         _ => &endpoint.server_info,

@@ -4,6 +4,7 @@
 //! a model reads them and mends its call (SEP-1303); everything else that fails is a JSON-RPC error.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use actix_web::rt;
 use futures_util::FutureExt;
@@ -16,13 +17,15 @@ use super::blocks::BlockView;
 use crate::error::{ApiError, Code};
 use crate::mcp::endpoint::Exchange;
 use crate::mcp::failure::Failure;
-use crate::mcp::input::{self, Question};
+use crate::mcp::input::session::{self, Asks};
+use crate::mcp::input::{self, ClientCan, Input, Question};
 use crate::mcp::params::Params;
 use crate::mcp::respond::Reply;
 use crate::mcp::revision::Revision;
 use crate::mcp::stream;
 use crate::mcp::wire::{self, is_object, text};
 use crate::mcp::{Called, Host};
+use crate::origin::Origin;
 use crate::tools::ToolRequest;
 use crate::tools::events::EventSink;
 
@@ -33,6 +36,8 @@ pub struct Call<H: Host> {
     name: String,
     arguments: Box<RawValue>,
     deadline: Deadline,
+    /// The way to the client of a session that can be asked.
+    asks: Option<Asks>,
 }
 
 impl<H: Host> Call<H> {
@@ -66,7 +71,14 @@ impl<H: Host> Call<H> {
             }
         };
         let deadline = exchange.deadline();
-        Ok(Self { exchange, id: id.to_owned(), name: name.into_owned(), arguments, deadline })
+        Ok(Self {
+            exchange,
+            id: id.to_owned(),
+            name: name.into_owned(),
+            arguments,
+            deadline,
+            asks: None,
+        })
     }
 
     /// Whether the client gave it a name of its own, to ask for its answer again.
@@ -92,7 +104,16 @@ impl<H: Host> Call<H> {
     /// `notifications/cancelled` does.
     pub async fn run_detached(mut self, id: &RawValue) -> Reply {
         let (id, revision) = (id.to_owned(), self.exchange.revision);
-        let (sink, notices) = std::mem::take(&mut self.exchange.listening).open().unzip();
+        let listening = std::mem::take(&mut self.exchange.listening);
+        let can = session::can_be_asked(&self.exchange);
+        let (sink, notices) = if can == ClientCan::default() {
+            listening.open().unzip()
+        } else {
+            let asks = self.asks.insert(Asks::default()).clone();
+            self.exchange.origin.input = Some(Arc::new(Input { can, ..Input::default() }));
+            let (sink, notices) = listening.open_to_ask(asks);
+            (sink, Some(notices))
+        };
         let task = rt::spawn(self.cancellable(sink));
         let work = async move {
             task.await
@@ -119,16 +140,51 @@ impl<H: Host> Call<H> {
     }
 
     async fn answer(&self, events: Option<&EventSink>) -> Reply {
-        let Exchange { endpoint, caller, origin, revision, .. } = &self.exchange;
-        let (name, arguments, deadline) = (self.name.as_str(), &*self.arguments, self.deadline);
+        let outcome =
+            match (self.once(&self.exchange.origin, self.deadline, events).await, &self.asks) {
+                (Err(error), Some(asks)) if error.wanted.is_some() => {
+                    Box::pin(self.ask(error, asks, events)).await
+                }
+                (outcome, _) => outcome,
+            };
+        Reply::to_request(&self.id, self.encode(outcome, self.exchange.revision))
+    }
+
+    async fn once(
+        &self,
+        origin: &Origin,
+        deadline: Deadline,
+        events: Option<&EventSink>,
+    ) -> Result<Called, ApiError> {
+        let Exchange { endpoint, caller, .. } = &self.exchange;
+        let (name, arguments) = (self.name.as_str(), &*self.arguments);
         let request = ToolRequest { name, arguments, deadline, events };
         let call = endpoint.host.call_tool(caller, origin, request);
         // A panic is an error to one caller; the connection and its other requests live on.
-        let outcome = AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|_| {
+        AssertUnwindSafe(call).catch_unwind().await.unwrap_or_else(|_| {
             tracing::error!(tool = self.name, "a tool call panicked");
             Err(crashed())
-        });
-        Reply::to_request(&self.id, self.encode(outcome, *revision))
+        })
+    }
+
+    /// Asks the client of the session, and calls again with what it said; each time a call of its own.
+    async fn ask(
+        &self,
+        mut error: ApiError,
+        asks: &Asks,
+        events: Option<&EventSink>,
+    ) -> Result<Called, ApiError> {
+        for _ in 0..session::ROUNDS_MAX {
+            let Some(wanted) = error.wanted.take() else { break };
+            let input = session::ask(&self.exchange, asks, *wanted).await?;
+            let mut origin = self.exchange.origin.clone();
+            origin.input = Some(Arc::new(input));
+            match self.once(&origin, self.exchange.deadline(), events).await {
+                Err(next) if next.wanted.is_some() => error = next,
+                outcome => return outcome,
+            }
+        }
+        Err(error)
     }
 
     fn encode(

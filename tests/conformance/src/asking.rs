@@ -7,7 +7,7 @@ use ultimate_mcp::mcp::{Ask, Called, Input, Wanted};
 use crate::fixture_tools::said;
 
 /// The tools by name, with what they are for.
-pub const ASKING: [(&str, &str); 10] = [
+pub const ASKING: [(&str, &str); 14] = [
     ("test_input_required_result_elicitation", "Asks for a name."),
     ("test_input_required_result_sampling", "Asks the model."),
     ("test_input_required_result_list_roots", "Asks for folders."),
@@ -18,6 +18,10 @@ pub const ASKING: [(&str, &str); 10] = [
     ("test_input_required_result_capabilities", "Asks what can be asked."),
     ("test_missing_capability", "Needs a model."),
     ("test_streaming_elicitation", "Asks for a confirmation."),
+    ("test_sampling", "Asks the model for what it is given."),
+    ("test_elicitation", "Asks for a user."),
+    ("test_elicitation_sep1034_defaults", "Asks with defaults of every kind."),
+    ("test_elicitation_sep1330_enums", "Asks with enums of every kind."),
 ];
 
 /// The prompt that asks.
@@ -63,11 +67,20 @@ pub fn context(input: &Input) -> Result<String, ApiError> {
 }
 
 /// One call of a tool that asks; `None` for the others.
-pub fn call(name: &str, input: &Input) -> Option<Result<Called, ApiError>> {
+pub fn call(name: &str, text: &str, input: &Input) -> Option<Result<Called, ApiError>> {
+    if let Some(schema) = schema_of(name) {
+        return Some(match input.responses.get("user") {
+            Some(answer) => {
+                let (action, content) = (&answer["action"], &answer["content"]);
+                said(&format!("Elicitation completed: action={action}, content={content}"))
+            }
+            None => ask(vec![("user", Ask::Form { message: text.to_owned(), schema })], None),
+        });
+    }
     let name = name.strip_prefix("test_")?;
     Some(match name.strip_prefix("input_required_result_").unwrap_or(name) {
         "elicitation" if name != "elicitation" => name_of(input),
-        "sampling" => match input.responses.get("capital_question") {
+        "sampling" if name != "sampling" => match input.responses.get("capital_question") {
             Some(answer) => said(&format!("The model said: {}", answer["content"]["text"])),
             None => ask(vec![("capital_question", sample(CAPITAL, 100))], None),
         },
@@ -91,12 +104,57 @@ pub fn call(name: &str, input: &Input) -> Option<Result<Called, ApiError>> {
             Some(_) => said("The model answered."),
             None => ask(vec![("capital_question", sample(CAPITAL, 100))], None),
         },
+        "sampling" => match input.responses.get("answer") {
+            Some(answer) => said(&format!("LLM response: {}", answer["content"]["text"])),
+            None => ask(vec![("answer", sample(text, 100))], None),
+        },
         "streaming_elicitation" => match input.accepted("confirm") {
             Some(_) => said("Confirmed."),
             None => ask(vec![("confirm", form("Please confirm", "ok", "boolean"))], None),
         },
         _ => return None,
     })
+}
+
+/// The form of a tool that asks for a user.
+fn schema_of(name: &str) -> Option<Value> {
+    let text = json!({ "type": "string" });
+    let titled = json!([
+        { "const": "value1", "title": "First" }, { "const": "value2", "title": "Second" },
+    ]);
+    let (properties, required) = match name {
+        "test_elicitation" => {
+            (json!({ "username": text, "email": text }), json!(["username", "email"]))
+        }
+        "test_elicitation_sep1034_defaults" => (
+            json!({
+                "name": { "type": "string", "default": "John Doe" },
+                "age": { "type": "integer", "default": 30 },
+                "score": { "type": "number", "default": 95.5 },
+                "status": {
+                    "type": "string", "enum": ["active", "inactive", "pending"], "default": "active",
+                },
+                "verified": { "type": "boolean", "default": true },
+            }),
+            json!([]),
+        ),
+        "test_elicitation_sep1330_enums" => (
+            json!({
+                "untitledSingle": { "type": "string", "enum": ["option1", "option2", "option3"] },
+                "titledSingle": { "type": "string", "oneOf": titled },
+                "legacyEnum": {
+                    "type": "string", "enum": ["opt1", "opt2"], "enumNames": ["One", "Two"],
+                },
+                "untitledMulti": {
+                    "type": "array", "items": { "type": "string", "enum": ["option1", "option2"] },
+                },
+                "titledMulti": { "type": "array", "items": { "anyOf": titled } },
+            }),
+            json!([]),
+        ),
+        _ => return None,
+    };
+    Some(json!({ "type": "object", "properties": properties, "required": required }))
 }
 
 const CAPITAL: &str = "What is the capital of France?";

@@ -162,6 +162,12 @@ pub async fn call(
     }
 }
 
+/// What a tool that asks is given to ask.
+pub fn text_of(arguments: &RawValue) -> String {
+    let text = argument(arguments, "message").or_else(|| argument(arguments, "prompt"));
+    text.unwrap_or_else(|| "Please fill this in".to_owned())
+}
+
 fn argument(arguments: &RawValue, name: &str) -> Option<String> {
     let arguments: Map<String, Value> = serde_json::from_str(arguments.get()).ok()?;
     arguments.get(name)?.as_str().map(str::to_owned)

@@ -86,7 +86,8 @@ impl Host for FixtureHost {
             "test_trigger_tool_change" => (ListChanged::Tools, &self.more_tools),
             "test_trigger_prompt_change" => (ListChanged::Prompts, &self.more_prompts),
             name => {
-                return match asking::call(name, &input_of(origin)) {
+                let text = fixture_tools::text_of(request.arguments);
+                return match asking::call(name, &text, &input_of(origin)) {
                     Some(answer) => answer,
                     None => fixture_tools::call(name, request.arguments, request.events).await,
                 };
