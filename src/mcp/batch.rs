@@ -44,7 +44,12 @@ pub async fn handle<H: Host>(
                 heed(&exchange, &note.method, &Params::read(note.params));
                 continue;
             }
-            Ok(Message::Response(_)) => continue,
+            Ok(Message::Response(response)) => {
+                if let Some(session) = &exchange.origin.session_id {
+                    exchange.endpoint.live.answered(session, &response);
+                }
+                continue;
+            }
             Ok(Message::Batch(_)) => {
                 Reply::failure(Some(RawValue::NULL), &refused("a batch holds no batch"))
             }

@@ -26,8 +26,10 @@ pub struct Question {
 impl Question {
     /// A call of `method` for `name`; the same arguments in another order or spacing are the same.
     pub fn new(method: &'static str, name: &str, arguments: Option<&RawValue>) -> Self {
-        let value = arguments.and_then(|raw| serde_json::from_str::<Value>(raw.get()).ok());
-        let arguments = value.map_or_else(String::new, |value| value.to_string());
+        // Absent arguments are none, as they are to the call.
+        let value =
+            arguments.map_or_else(|| Some(json!({})), |raw| serde_json::from_str(raw.get()).ok());
+        let arguments = value.map_or_else(String::new, |value: Value| value.to_string());
         Self { method, name: name.to_owned(), arguments }
     }
 
@@ -145,4 +147,20 @@ fn check_declared(wanted: &Wanted, can: ClientCan) -> Result<(), ApiError> {
     let message = format!("the call needs capabilities that the client did not declare: {names}");
     let error = ApiError::new(Code::MissingClientCapability, message);
     Err(error.with_data(json!({ "requiredCapabilities": missing })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_arguments_are_the_same_call_however_they_are_written() {
+        let of = |json: Option<&str>| {
+            let raw = json.map(|json| RawValue::from_string(json.to_owned()).unwrap());
+            Question::new("tools/call", "t", raw.as_deref()).arguments
+        };
+        assert_eq!(of(Some(r#"{"a":1,"b":[2]}"#)), of(Some("{ \"b\":[2],\n\"a\":1 }")));
+        assert_ne!(of(Some(r#"{"a":1}"#)), of(Some(r#"{"a":"1"}"#)));
+        assert_eq!(of(None), of(Some("{}")));
+    }
 }
