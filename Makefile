@@ -55,6 +55,9 @@ chaos: setup-test
 bench: setup-test
 	cargo build --release --quiet --features bench
 	cargo run --release --quiet --features bench --example bench
+	cargo run --release --quiet -p ultimate-mcp-sandbox --example floor
+	cargo run --release --quiet -p ultimate-mcp-sandbox --example endurance
+	cargo run --release --quiet --example idle_sockets
 	cargo run --release --quiet -p ultimate-mcp-actors --example audit_rate -- 1000000
 	cargo run --release --quiet -p ultimate-mcp-actors --example cache_cost
 	tests/kit/servers/with-servers.sh cargo run --release --quiet -p ultimate-mcp-actors --example ship_drain
@@ -66,4 +69,4 @@ load: setup-run
 	cargo run --release --quiet --example overload
 
 clean:
-	rm -rf "$(cache)/target" "$(cache)/tools" "$(cache)/client-python" "$(cache)/client-node" "$(cache)/conformance" "$(cache)"/.done-*
+	rm -rf "$(cache)/target" "$(cache)/tools" "$(cache)"/client-* "$(cache)/conformance" "$(cache)/oidc" "$(cache)"/.done-*

@@ -11,7 +11,12 @@ mkdir -p "$cache"
 
 # Pinned, so that two machines lint and test alike.
 ruff=ruff==0.17.6 pytest=pytest==9.2.0 oxlint=oxlint@1.94.0
-client_python=mcp==2.3.0 client_node=@modelcontextprotocol/sdk@1.32.2 moto='moto[server]==5.2.5'
+client_python=mcp==2.3.0 client_node=@modelcontextprotocol/sdk@1.32.2 client_node2=@modelcontextprotocol/client@2.4.0
+# Of FastMCP the part that is a client.
+client_fastmcp='fastmcp-slim[client]==4.1.6' inspector=@modelcontextprotocol/inspector@2.12.0
+# The host's side of MCP Apps, and a browser's document for it.
+apps="@modelcontextprotocol/ext-apps@2.0.4 $client_node2 jsdom@29.1.1"
+moto='moto[server]==5.2.5'
 conformance='0.1.16 0.2.0-alpha.12' conformance_node=24.21.0
 
 say() { printf 'setup: %s\n' "$*" >&2; }
@@ -56,9 +61,15 @@ python_client() {
   python3 -m venv "$cache/client-python" || { need pyvenv python3-venv "makes a virtual environment" && python3 -m venv "$cache/client-python"; }
   "$cache/client-python/bin/pip" install --quiet "$client_python"
 }
-node_client() { npm install --silent --no-fund --no-audit --prefix "$cache/client-node" "$client_node"; }
+node_client() { npm install --silent --no-fund --no-audit --prefix "$cache/client-$1" "${@:2}"; }
+fastmcp_client() { python3 -m venv "$cache/client-fastmcp" && "$cache/client-fastmcp/bin/pip" install --quiet "$client_fastmcp"; }
 once "client-$client_python" python_client || { say "missing: $client_python"; exit 1; }
-once "client-${client_node//\//-}" node_client || { say "missing: $client_node"; exit 1; }
+once "client-${client_node//\//-}" node_client node "$client_node" || { say "missing: $client_node"; exit 1; }
+once "client-${client_node2//\//-}" node_client node2 "$client_node2" || { say "missing: $client_node2"; exit 1; }
+once "client-${inspector//\//-}" node_client inspector "$inspector" || { say "missing: $inspector"; exit 1; }
+# shellcheck disable=SC2086 # several packages
+once "client-apps-2.0.4-29.1.1" node_client apps $apps || { say "missing: $apps"; exit 1; }
+once "client-$client_fastmcp" fastmcp_client || { say "missing: $client_fastmcp"; exit 1; }
 
 # The suites need a newer Node than the system's; npm carries its binaries.
 newer_node() {
@@ -71,6 +82,10 @@ once "conformance-node-$conformance_node" newer_node || { say "missing: Node $co
 for version in $conformance; do
   once "conformance-$version" suite "$version" || { say "missing: the MCP conformance suite $version (npm could not install it)"; exit 1; }
 done
+
+provider=oidc-provider@9.13.3
+openid_provider() { npm install --silent --no-fund --no-audit --prefix "$cache/oidc" "$provider"; }
+once "$provider" openid_provider || { say "missing: $provider (npm could not install it)"; exit 1; }
 
 need redis-server redis-server "is one of the engines under test" || exit 1
 # A library, not a command: `faketime` is its twin that brings it.

@@ -1,9 +1,10 @@
 //! `make load`: what is left of the server at five times the load it can carry.
 //!
-//! First as many isolated runs a second as it can do (a closed loop that never lets it wait), then requests
-//! at five times that rate whether or not they are answered (an open loop, so that a slow server is not
-//! spared). Goodput is what is answered with a result; the rest must be refused quickly, and nothing may be
-//! left unanswered. The load generator runs on the same processors.
+//! As many isolated runs a second as it can do (a closed loop that never lets it wait), then requests at
+//! five times that rate whether or not they are answered (an open loop, so that a slow server is not
+//! spared), then the first again, and so on: the machine drifts, so each overload is compared with the
+//! peaks right before and after it. Goodput is what is answered with a result; the rest must be refused
+//! quickly, and nothing may be left unanswered. The load generator runs on the same processors.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -24,8 +25,12 @@ use tokio::net::TcpStream;
 const CALLERS: usize = 64;
 /// Connections of the closed loop: more than places, so that a run always waits.
 const CLOSED: usize = 16;
-const WARM_UP: Duration = Duration::from_secs(2);
-const SPAN: Duration = Duration::from_secs(10);
+const WARM_UP: Duration = Duration::from_secs(1);
+const SPAN: Duration = Duration::from_secs(5);
+/// Overloads, each between two peaks.
+const ROUNDS: usize = 5;
+/// Between two of them: what the kernel still takes down is not counted against the next.
+const REST: Duration = Duration::from_secs(1);
 /// How much more is asked for than can be had.
 const OVERLOAD: f64 = 5.0;
 
@@ -47,9 +52,25 @@ fn main() {
             })
             .collect();
         let requests = Rc::new(requests);
-        let peak = closed(&server.address, &requests).await;
-        println!("peak: {peak:.0} isolated runs/s");
-        open(&server.address, &requests, peak).await;
+        let mut ended = Vec::new();
+        let mut shares = Vec::new();
+        let mut before = closed(&server.address, &requests).await;
+        for _ in 0..ROUNDS {
+            tokio::time::sleep(REST).await;
+            let (goodput, rate) = open(&server.address, &requests, before, &mut ended).await;
+            tokio::time::sleep(REST).await;
+            let after = closed(&server.address, &requests).await;
+            let share = goodput / before.midpoint(after);
+            println!(
+                "peak {before:.0} and {after:.0} isolated runs/s; asked for {rate:.0}/s: goodput \
+                 {goodput:.0}/s, {share:.2} of the peak"
+            );
+            shares.push(share);
+            before = after;
+        }
+        shares.sort_by(f64::total_cmp);
+        println!("goodput, median of {ROUNDS}: {:.2} of the peak", shares[ROUNDS / 2]);
+        report(&ended);
     });
 }
 
@@ -74,10 +95,16 @@ async fn closed(address: &str, requests: &Rc<Vec<Vec<u8>>>) -> f64 {
     f64::from(done.into_inner()) / SPAN.as_secs_f64()
 }
 
-/// Requests at [`OVERLOAD`] times the peak, each on a connection nobody else uses meanwhile.
-async fn open(address: &str, requests: &Rc<Vec<Vec<u8>>>, peak: f64) {
+/// Requests at [`OVERLOAD`] times the peak, each on a connection nobody else uses meanwhile; results and
+/// requests, each a second.
+async fn open(
+    address: &str,
+    requests: &Rc<Vec<Vec<u8>>>,
+    peak: f64,
+    all: &mut Vec<Ended>,
+) -> (f64, f64) {
     let (ended, idle) = (Rc::new(RefCell::new(Vec::new())), Rc::new(RefCell::new(Vec::new())));
-    let total = (peak * OVERLOAD * SPAN.as_secs_f64()) as usize;
+    let total = (peak * OVERLOAD * (WARM_UP + SPAN).as_secs_f64()) as usize;
     let every = Duration::from_secs_f64(1.0 / (peak * OVERLOAD));
     let began = Instant::now();
     let mut tasks = Vec::with_capacity(total);
@@ -102,15 +129,17 @@ async fn open(address: &str, requests: &Rc<Vec<Vec<u8>>>, peak: f64) {
     for task in tasks {
         task.await.unwrap();
     }
-    report(&ended.borrow(), began, asked, peak);
+    let mut ended = ended.take();
+    // As in the closed loop: once it runs steadily, until nothing more is asked.
+    let steady = |e: &&Ended| (WARM_UP..=asked).contains(&e.at.duration_since(began));
+    let good = ended.iter().filter(steady).filter(|e| e.status == 200).count();
+    let goodput = good as f64 / (asked - WARM_UP).as_secs_f64();
+    let rates = (goodput, ended.len() as f64 / asked.as_secs_f64());
+    all.append(&mut ended);
+    rates
 }
 
-fn report(ended: &[Ended], began: Instant, asked: Duration, peak: f64) {
-    let within = |e: &&Ended| e.at.duration_since(began) <= asked;
-    let good = ended.iter().filter(within).filter(|e| e.status == 200).count();
-    let goodput = good as f64 / asked.as_secs_f64();
-    let rate = ended.len() as f64 / asked.as_secs_f64();
-    println!("asked for {rate:.0}/s: goodput {goodput:.0}/s, {:.2} of the peak", goodput / peak);
+fn report(ended: &[Ended]) {
     let mut statuses: Vec<u16> = ended.iter().map(|e| e.status).collect();
     statuses.sort_unstable();
     statuses.dedup();

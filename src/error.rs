@@ -115,6 +115,11 @@ impl Code {
         Code::Internal,
     ];
 
+    /// The code of this name; `None` when there is none.
+    pub fn of_slug(slug: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.slug() == slug)
+    }
+
     /// The name on the wire and in `docs/errors/`.
     pub fn slug(self) -> &'static str {
         self.row().0

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header::HeaderMap;
+use futures_util::stream::LocalBoxStream;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use ultimate_mcp_actors::deadline::Deadline;
@@ -15,11 +16,12 @@ use crate::auth::Caller;
 use crate::error::{ApiError, Code};
 use crate::mcp::{
     Asked, Called, Completed, Content, Host, NewSession, PromptEntry, PromptText, ResourceEntry,
-    Revision, TemplateEntry, ToolList,
+    Revision, Task, TemplateEntry, ToolList,
 };
 use crate::offers::{self, Ask};
 use crate::origin::Origin;
 use crate::state::AppState;
+use crate::tasks;
 use crate::tools::ToolRequest;
 use crate::tools_call::tools_call;
 
@@ -47,7 +49,14 @@ impl Host for AppState {
         origin: &Origin,
         request: ToolRequest<'_>,
     ) -> Result<Called, ApiError> {
-        Ok(tools_call(self, caller, origin, request).await?.into())
+        let name = request.name;
+        let mut called: Called = tools_call(self, caller, origin, request).await?.into();
+        if origin.input.as_ref().is_some_and(|input| input.can.tasks)
+            && let Some(job) = tasks::ticket(name, &called.output)
+        {
+            called.task = Some(Box::new(Box::pin(tasks::made(self, caller, job)).await?));
+        }
+        Ok(called)
     }
 
     async fn prompts(
@@ -111,6 +120,41 @@ impl Host for AppState {
 
     fn may_watch(&self, caller: &Caller, uri: &str) -> bool {
         offers::may_watch(self, caller, uri)
+    }
+
+    async fn task(
+        &self,
+        caller: &Caller,
+        origin: &Origin,
+        id: &str,
+        deadline: Deadline,
+    ) -> Result<Task, ApiError> {
+        Box::pin(tasks::get(self, caller, origin, id, deadline)).await
+    }
+
+    async fn answer_task(
+        &self,
+        caller: &Caller,
+        origin: &Origin,
+        id: &str,
+        _: BTreeMap<String, Value>,
+        deadline: Deadline,
+    ) -> Result<(), ApiError> {
+        Box::pin(tasks::answer(self, caller, origin, id, deadline)).await
+    }
+
+    async fn cancel_task(
+        &self,
+        caller: &Caller,
+        origin: &Origin,
+        id: &str,
+        deadline: Deadline,
+    ) -> Result<(), ApiError> {
+        Box::pin(tasks::cancel(self, caller, origin, id, deadline)).await
+    }
+
+    fn task_changes(&self, caller: &Caller, id: &str) -> LocalBoxStream<'static, Task> {
+        tasks::changes(self.engine.jobs.clone(), caller.id().clone(), id)
     }
 
     async fn create_session(

@@ -24,6 +24,7 @@ pub mod reload;
 pub mod serve;
 mod state;
 pub mod stdio;
+mod tasks;
 pub mod telemetry;
 pub mod time_limit;
 pub mod tools;

@@ -183,7 +183,7 @@ impl AppState {
             forwarder,
             reload,
             breakers,
-            hub: Arc::default(),
+            hub: Arc::new(Hub::new(&config.mcp)),
             ceilings: Ceilings::of(config),
             leaving: AtomicBool::new(false),
             call_max: Duration::from_secs(config.http.request_timeout_seconds),
@@ -371,6 +371,7 @@ impl AppState {
         dependencies.extend(self.shipping());
         dependencies.extend(self.sharing());
         dependencies.extend(self.configuration());
+        dependencies.extend(self.issuers());
         if let Some(jobs) =
             dependencies.iter_mut().find(|d| d.name == "jobs" && d.status == "ready")
             && !self.engine.jobs.stats().store_up
@@ -435,6 +436,15 @@ impl AppState {
         let well = standing.in_step && !nodes.id_taken;
         let status = if well { "ready" } else { "degraded" };
         Some(Dependency { name: "sharing".into(), status, detail })
+    }
+
+    /// Other issuers: callers with their tokens are served by the keys known, as long as these hold.
+    fn issuers(&self) -> impl Iterator<Item = Dependency> + '_ {
+        self.authenticator.issuers().iter().map(|issuer| {
+            let detail = Vec::from_iter(issuer.problem());
+            let status = if detail.is_empty() { "ready" } else { "degraded" };
+            Dependency { name: format!("issuer {}", issuer.name()), status, detail }
+        })
     }
 
     /// Shown only while the files cannot be used: the server runs on with what it has.

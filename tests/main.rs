@@ -31,6 +31,8 @@ mod jobs_crash;
 mod loss;
 #[path = "it/mcp_clients.rs"]
 mod mcp_clients;
+#[path = "it/mcp_clients_more.rs"]
+mod mcp_clients_more;
 #[path = "it/neo4j.rs"]
 mod neo4j;
 #[path = "it/nodes.rs"]
@@ -43,6 +45,8 @@ mod nodes_graph;
 mod nodes_handles;
 #[path = "it/offers.rs"]
 mod offers;
+#[path = "it/openid.rs"]
+mod openid;
 #[path = "it/operators.rs"]
 mod operators;
 #[path = "it/overload.rs"]
@@ -51,6 +55,8 @@ mod overload;
 mod redis;
 #[path = "it/reload.rs"]
 mod reload;
+#[path = "it/rmcp_client.rs"]
+mod rmcp_client;
 #[path = "it/roles.rs"]
 mod roles;
 #[path = "it/sandboxes.rs"]
@@ -67,6 +73,8 @@ mod stdio;
 mod streams;
 #[path = "it/supervision.rs"]
 mod supervision;
+#[path = "it/tasks.rs"]
+mod tasks;
 #[path = "it/tidy.rs"]
 mod tidy;
 #[path = "it/time_limits.rs"]

@@ -81,6 +81,12 @@ pub fn family(root: u32) -> Vec<Life> {
     family
 }
 
+/// Processes whose parent this one is.
+pub fn children(pid: u32) -> Vec<u32> {
+    let listed = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    listed.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
 /// Whether exactly this process is still there, and not only its zombie.
 pub fn is_alive(life: &Life) -> bool {
     stat(life.pid).is_some_and(|(now, _)| now.began == life.began) && !is_zombie(life.pid)

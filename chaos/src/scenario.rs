@@ -73,6 +73,8 @@ pub enum Fault {
     KillLauncher,
     /// SIGKILL of the first process in prepared and running cells, again and again.
     KillCells,
+    /// SIGKILL of the interpreter that others are forked from, whenever there is one.
+    KillZygote,
     /// SIGKILL of a dependency, and its restart on the same data.
     Kill(Engine),
     /// SIGSTOP of Redis: it accepts connections and never answers.
@@ -129,6 +131,7 @@ impl Fault {
             Self::PauseServer => "stop-server".to_owned(),
             Self::KillLauncher => "kill-launcher".to_owned(),
             Self::KillCells => "kill-cells".to_owned(),
+            Self::KillZygote => "kill-zygote".to_owned(),
             Self::Kill(engine) => format!("kill-{}", engine.name()),
             Self::PauseRedis => "stop-redis".to_owned(),
             Self::Net(engine, trouble) => format!("{}-{}", engine.name(), trouble.name()),
@@ -169,7 +172,9 @@ impl Fault {
             },
             // Of a node only what was sent to it: see `Scenario::spares`.
             Self::KillNode | Self::PauseNode => &[],
-            Self::SlowClients
+            // Runs then start their own interpreter.
+            Self::KillZygote
+            | Self::SlowClients
             | Self::DyingClients
             | Self::BurnCpu
             | Self::FillDisk(_)
@@ -270,6 +275,7 @@ pub fn singles() -> Vec<Scenario> {
         Fault::PauseServer,
         Fault::KillLauncher,
         Fault::KillCells,
+        Fault::KillZygote,
         Fault::Kill(Engine::Redis),
         Fault::PauseRedis,
     ];

@@ -31,6 +31,11 @@ pub fn binary() -> PathBuf {
 
 /// Starts our server in `data`, with the default policy and the role `bench`.
 pub fn start_ours(data: &Path) -> Server {
+    start_with(data, &[])
+}
+
+/// The same with more settings, as variables of the environment.
+pub fn start_with(data: &Path, settings: &[(&str, &str)]) -> Server {
     let mut serve = Command::new(binary());
     serve.args(["serve", "--data-dir"]).arg(data);
     let policy = data.join("policy.toml");
@@ -41,6 +46,7 @@ pub fn start_ours(data: &Path) -> Server {
     .unwrap();
     serve.env("ULTIMATE_MCP__HTTP__PORT", "0").env("ULTIMATE_MCP__POLICY_FILE", &policy);
     serve.env("ULTIMATE_MCP__ADMISSION__RUNNING_PER_CALLER_MAX", "1000");
+    serve.envs(settings.iter().copied());
     start(serve, true)
 }
 

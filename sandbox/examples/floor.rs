@@ -10,6 +10,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use ultimate_mcp_sandbox::client::RunOptions;
+use ultimate_mcp_sandbox::options::ZygoteOptions;
 use ultimate_mcp_sandbox::spec::{Language, Limits, RunSpec, Status};
 use ultimate_mcp_sandbox::{CellError, LauncherOptions, Link, launcher};
 
@@ -68,13 +69,21 @@ async fn measure(rounds: usize) -> Result<String, CellError> {
     let options = || LauncherOptions { allow_degraded: true, ..LauncherOptions::default() };
     let prepared = Link::spawn(options()).await?;
     let on_demand = Link::spawn(LauncherOptions { spares: 0, ..options() }).await?;
-    let mut series: [Series; 4] = Default::default();
+    let zygote = |spares| Some(ZygoteOptions { spares, ..ZygoteOptions::default() });
+    let born = Link::spawn(LauncherOptions { zygote: zygote(8), ..options() }).await?;
+    let unpooled = Link::spawn(LauncherOptions { zygote: zygote(0), ..options() }).await?;
+    for link in [&born, &unpooled] {
+        zygote_is_up(link).await?;
+    }
+    let mut series: [Series; 6] = Default::default();
     for round in 0..rounds + WARM_UP {
         let measured = [
             bare_run()?,
             isolated(&prepared, same_program()).await?,
             isolated(&on_demand, same_program()).await?,
             isolated(&prepared, as_tool()?).await?,
+            isolated(&born, as_tool()?).await?,
+            isolated(&unpooled, as_tool()?).await?,
         ];
         if round >= WARM_UP {
             series.iter_mut().zip(measured).for_each(|(series, one)| series.add(one));
@@ -85,6 +94,8 @@ async fn measure(rounds: usize) -> Result<String, CellError> {
         "the same, isolated",
         "the same, nothing prepared",
         "execute_code, isolated",
+        "execute_code, zygote",
+        "execute_code, zygote, pool empty",
     ];
     let mut out = format!("isolated python print(1), {rounds} rounds in turn\n");
     for (series_of, name) in series.iter().zip(names) {
@@ -93,12 +104,52 @@ async fn measure(rounds: usize) -> Result<String, CellError> {
     let median = |at: usize| Series::at(&series[at].wall, 50);
     let ratio = |at: usize| median(at) / median(0);
     out += &format!(
-        "ratio of p50 to bare: {:.2} isolated, {:.2} nothing prepared, {:.2} execute_code\n",
+        "ratio of p50 to bare: {:.2} isolated, {:.2} nothing prepared, {:.2} execute_code, {:.2} zygote, \
+         {:.2} its pool empty; of p99: {:.2} zygote\n",
         ratio(1),
         ratio(2),
-        ratio(3)
+        ratio(3),
+        ratio(4),
+        ratio(5),
+        Series::at(&series[4].wall, 99) / Series::at(&series[0].wall, 99),
     );
+    for (name, link) in [("started", &prepared), ("zygote", &born)] {
+        out += &format!("execute_code, {name}: {:.0} runs/s, 4 at once\n", rate(link).await?);
+    }
     Ok(out)
+}
+
+/// Waits until a zygote serves Python; its command line tells.
+async fn zygote_is_up(link: &Link) -> Result<(), CellError> {
+    for _ in 0..200 {
+        let code = "print(b'def zygote' in open('/proc/self/cmdline', 'rb').read())";
+        let spec = Language::Python.run_spec("floor".into(), code, vec![], vec![], limits());
+        let spec = spec.map_err(|error| CellError::InvalidSpec(error.to_string()))?;
+        if link.run(spec, RunOptions::default()).await?.stdout == b"True\n" {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Err(CellError::Io(std::io::Error::other("no zygote is up")))
+}
+
+/// Runs per second with four at once.
+async fn rate(link: &Link) -> Result<f64, CellError> {
+    const RUNS: usize = 400;
+    let began = Instant::now();
+    let four = (0..4).map(|_| {
+        let link = link.clone();
+        tokio::spawn(async move {
+            for _ in 0..RUNS / 4 {
+                isolated(&link, as_tool()?).await?;
+            }
+            Ok::<(), CellError>(())
+        })
+    });
+    for task in four.collect::<Vec<_>>() {
+        task.await.map_err(|error| CellError::Io(std::io::Error::other(error)))??;
+    }
+    Ok(RUNS as f64 / began.elapsed().as_secs_f64())
 }
 
 fn bare_run() -> Result<(Duration, Duration), CellError> {

@@ -8,6 +8,7 @@
 use std::path::Path;
 
 use crate::spec::{InputFile, Language, Limits, Profile, RunSpec};
+use crate::wire::runfile::RunHead;
 
 /// This host has no interpreter for the language.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +24,12 @@ pub struct Unavailable {
 /// expect from it — `exit`, `quit` and the installed packages — is provided here.
 const PYTHON: &str = include_str!("language/main.py");
 
+/// What precedes [`PYTHON`] in a zygote: it comes back once for each run, in the run's own sandbox.
+const PYTHON_ZYGOTE: &str = include_str!("language/zygote.py");
+
+/// Before the source, for every Python program of ours.
+const PYTHON_FLAGS: [&str; 4] = ["-I", "-S", "-B", "-c"];
+
 /// Drives an interpreter that stays, step by step; see `wire/step.rs` for what it hears and says.
 const PYTHON_DRIVER: &str = include_str!("language/driver.py");
 
@@ -33,6 +40,27 @@ const NODE: &str = include_str!("language/main.cjs");
 const BASH: &str = "\"$BASH\" --norc --noprofile -n /box/main.sh 3>&- || exit 2\n\
     printf x >&3; exec 3>&-\n\
     exec \"$BASH\" --norc --noprofile /box/main.sh\n";
+
+/// The command of a zygote; modules to import follow.
+pub(crate) fn zygote_argv(interpreter: &str) -> Vec<String> {
+    // The zygote's `finish` calls `run` and leaves without taking the interpreter apart, where it can.
+    let program = PYTHON.trim_end().strip_suffix("run()").unwrap_or(PYTHON);
+    let source = format!("{PYTHON_ZYGOTE}{program}finish(run)\n");
+    let words = std::iter::once(interpreter).chain(PYTHON_FLAGS).map(str::to_owned);
+    words.chain([source]).collect()
+}
+
+/// Whether a run is what an interpreter born of a zygote does: exactly what [`Language::run_spec`] makes of
+/// Python, with the environment that every run has.
+pub(crate) fn suits_zygote(head: &RunHead) -> bool {
+    let (Some(program), Some(rest)) = (head.argv.first(), head.argv.get(1..)) else { return false };
+    Language::Python.interpreters().contains(&program.as_str())
+        && rest.iter().map(String::as_str).eq(PYTHON_FLAGS.into_iter().chain([PYTHON]))
+        && head.env.is_empty()
+        && head.profile == Profile::Python
+        && head.compile_signal
+        && !head.steps
+}
 
 impl Language {
     /// Where its interpreter may be, best first. Only places visible inside the cell.

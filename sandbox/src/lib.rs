@@ -22,6 +22,7 @@ pub mod spec;
 pub mod step;
 mod sys;
 mod wire;
+mod zygote;
 
 pub use client::Link;
 pub use error::CellError;

@@ -37,6 +37,30 @@ pub(crate) fn clone_child(
     cgroup: Option<BorrowedFd<'_>>,
     body: impl FnOnce() -> Infallible,
 ) -> Result<Child, Errno> {
+    if let Some(child) = clone_here(namespaces, libc::SIGCHLD, cgroup)? {
+        return Ok(child);
+    }
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)) {
+        Ok(never) => match never {},
+        Err(_) => exit_now(70),
+    }
+}
+
+/// Forks a child of this process's own parent; `None` in the child, which goes on from here. Same demand
+/// on threads as [`clone_child`].
+pub(crate) fn clone_sibling(
+    namespaces: u64,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<Option<Child>, Errno> {
+    // Its end is announced as ours would be: the kernel takes no signal of its own here.
+    clone_here(namespaces | libc::CLONE_PARENT as u64, 0, cgroup)
+}
+
+fn clone_here(
+    namespaces: u64,
+    exit_signal: i32,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<Option<Child>, Errno> {
     let mut pidfd: RawFd = -1;
     let mut flags = namespaces | libc::CLONE_PIDFD as u64;
     if cgroup.is_some() {
@@ -46,7 +70,7 @@ pub(crate) fn clone_child(
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = flags;
     args.pidfd = std::ptr::from_mut(&mut pidfd) as u64;
-    args.exit_signal = libc::SIGCHLD as u64;
+    args.exit_signal = u64::from(exit_signal.cast_unsigned());
     args.cgroup = cgroup.map_or(0, |fd| u64::from(fd.as_raw_fd().cast_unsigned()));
     // SAFETY: without CLONE_VM this is a fork: the child runs on a copy of our memory and stack. The
     // kernel writes the descriptor to `pidfd`, which outlives the call.
@@ -54,28 +78,29 @@ pub(crate) fn clone_child(
         libc::syscall(libc::SYS_clone3, std::ptr::from_ref(&args), size_of::<libc::clone_args>())
     })?;
     if pid == 0 {
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
-        match outcome {
-            Ok(never) => match never {},
-            Err(_) => exit_now(70),
-        }
+        return Ok(None);
     }
     // SAFETY: on success the kernel stored a new descriptor that nobody else owns.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    Ok(Child { pid: i32::try_from(pid).unwrap_or(i32::MAX), pidfd })
+    Ok(Some(Child { pid: i32::try_from(pid).unwrap_or(i32::MAX), pidfd }))
 }
 
 /// Plain fork inside a run's init. Same demand on threads as [`clone_child`]; answers the pid.
 pub(crate) fn fork_child(body: impl FnOnce() -> Infallible) -> Result<i32, Errno> {
+    if let Some(pid) = fork()? {
+        return Ok(pid);
+    }
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)) {
+        Ok(never) => match never {},
+        Err(_) => exit_now(70),
+    }
+}
+
+/// Plain fork; `None` in the child, which goes on from here. Same demand on threads as [`clone_child`].
+pub(crate) fn fork() -> Result<Option<i32>, Errno> {
     // SAFETY: the caller is single-threaded, so the child may go on as ordinary code.
     let pid = check(libc::c_long::from(unsafe { libc::fork() }))?;
-    if pid == 0 {
-        match std::panic::catch_unwind(std::panic::AssertUnwindSafe(body)) {
-            Ok(never) => match never {},
-            Err(_) => exit_now(70),
-        }
-    }
-    Ok(i32::try_from(pid).unwrap_or(i32::MAX))
+    Ok((pid != 0).then(|| i32::try_from(pid).unwrap_or(i32::MAX)))
 }
 
 /// Moves this (single-threaded) process into new namespaces (unshare(2)).
@@ -221,8 +246,13 @@ pub(crate) fn schedule_ordinarily(nice: i32) -> Result<(), Errno> {
 
 /// Gives up every capability, those to come included.
 pub(crate) fn drop_capabilities() -> Result<(), Errno> {
+    bound_capabilities(&[])
+}
+
+/// Gives up every capability that an exec could grant, but those to `keep`.
+pub(crate) fn bound_capabilities(keep: &[u64]) -> Result<(), Errno> {
     // Beyond CAP_LAST_CAP the kernel answers EINVAL: that ends the loop on any kernel.
-    for capability in 0..64 {
+    for capability in (0..64).filter(|capability| !keep.contains(capability)) {
         match prctl(libc::PR_CAPBSET_DROP, capability) {
             Ok(()) => {}
             Err(Errno::INVAL) => break,
@@ -298,6 +328,23 @@ pub(crate) fn limit(
         check(libc::c_long::from(libc::setrlimit(resource, &raw const new)))?;
     }
     Ok(())
+}
+
+/// Lowers a limit of a process below this one (prlimit(2)); never above what it already is at most.
+pub(crate) fn limit_other(
+    pid: i32,
+    resource: libc::__rlimit_resource_t,
+    value: u64,
+) -> Result<(), Errno> {
+    // SAFETY: plain old data; zero is valid, and the pointers outlive the calls.
+    unsafe {
+        let mut now: libc::rlimit = std::mem::zeroed();
+        check(libc::c_long::from(libc::prlimit(pid, resource, std::ptr::null(), &raw mut now)))?;
+        let value = value.min(now.rlim_max);
+        let new = libc::rlimit { rlim_cur: value, rlim_max: value };
+        let old = std::ptr::null_mut();
+        check(libc::c_long::from(libc::prlimit(pid, resource, &raw const new, old))).map(drop)
+    }
 }
 
 /// Closes every descriptor except those in `keep`.

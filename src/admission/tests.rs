@@ -41,12 +41,7 @@ fn tool(name: &'static str, permission: &'static str) -> ToolDescriptor {
         description: String::new(),
         input_schema: json!({}),
         output_schema: json!({}),
-        annotations: Annotations {
-            read_only_hint: true,
-            destructive_hint: false,
-            idempotent_hint: true,
-            open_world_hint: false,
-        },
+        annotations: Annotations::READS,
         permission,
         event_type: EventType::DataRead,
         effects: Effects::None,

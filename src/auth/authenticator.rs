@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::claims::{RawClaims, Verified};
+use super::issuers::Issuers;
 use super::remembered::{self, Remembered};
 use super::{AuthError, Caller, KeyRing, Standing};
 use crate::config::AuthOptions;
@@ -31,6 +32,7 @@ pub(super) struct Shared {
     pub options: AuthOptions,
     keys: ArcSwap<Keys>,
     pub clock: Clock,
+    issuers: Issuers,
 }
 
 /// Keys and what was verified with them: replaced together, so that no token outlives its key.
@@ -53,7 +55,13 @@ impl Authenticator {
     ) -> Self {
         let keys = Keys { ring, remembered: Remembered::new(options.cache_entries) };
         let keys = ArcSwap::from_pointee(keys);
-        Self { shared: Arc::new(Shared { options, keys, clock }) }
+        let issuers = Issuers::new(&options);
+        Self { shared: Arc::new(Shared { options, keys, clock, issuers }) }
+    }
+
+    /// The other issuers; each needs a keeper ([`super::issuers::keep`]) to have keys.
+    pub fn issuers(&self) -> &Issuers {
+        &self.shared.issuers
     }
 
     /// Replaces all keys; tokens of the old ones stop being valid at once.
@@ -89,11 +97,14 @@ impl Authenticator {
         }
         let keys = self.shared.keys.load();
         let hash = remembered::hash(token);
-        if let Some(verified) = keys.remembered.get(&hash) {
+        let now = (self.shared.clock)();
+        if let Some(verified) = keys.remembered.get(&hash)
+            && self.shared.issuers.still_holds(&verified, now)?
+        {
             self.check_times(&verified)?;
             return Ok(verified);
         }
-        let verified = Arc::new(check_signature(token, &keys.ring)?);
+        let verified = Arc::new(check_signature(token, &keys.ring, &self.shared.issuers, now)?);
         self.check_times(&verified)?;
         keys.remembered.insert(hash, Arc::clone(&verified));
         Ok(verified)
@@ -144,9 +155,14 @@ struct Head<'t> {
 }
 
 /// Checks form, key, algorithm, signature, issuer and audience.
-fn check_signature(token: &str, ring: &KeyRing) -> Result<Verified, AuthError> {
+fn check_signature(
+    token: &str,
+    ring: &KeyRing,
+    issuers: &Issuers,
+    now: i64,
+) -> Result<Verified, AuthError> {
     let mut parts = token.split('.');
-    let (Some(head), Some(_), Some(_), None) =
+    let (Some(head), Some(payload), Some(_), None) =
         (parts.next(), parts.next(), parts.next(), parts.next())
     else {
         return Err(AuthError::Malformed("not three parts"));
@@ -164,10 +180,16 @@ fn check_signature(token: &str, ring: &KeyRing) -> Result<Verified, AuthError> {
         return Err(AuthError::Malformed("type"));
     }
     let alg = head.alg.parse().map_err(|_| AuthError::WrongAlgorithm)?;
+    if let Some(issuer) = issuers.claimed(payload) {
+        return issuers.check(issuer, token, head.kid.as_deref(), alg, now);
+    }
     let key = ring.select(head.kid.as_deref(), alg)?;
     let data = jsonwebtoken::decode::<RawClaims>(token, &key.decoding, &key.validation)
         .map_err(|error| reason(error.kind()))?;
     let mut verified: Verified = data.claims.try_into()?;
+    if issuers.owns(verified.id.as_str()) {
+        return Err(AuthError::BadClaim("sub"));
+    }
     if key.encoding.is_none() {
         // Another issuer's token is refreshed there, whatever it says about itself.
         verified.refresh_until = None;
@@ -175,7 +197,8 @@ fn check_signature(token: &str, ring: &KeyRing) -> Result<Verified, AuthError> {
     Ok(verified)
 }
 
-fn reason(kind: &ErrorKind) -> AuthError {
+/// Why the JWT library refused.
+pub(super) fn reason(kind: &ErrorKind) -> AuthError {
     match kind {
         ErrorKind::InvalidToken | ErrorKind::Base64(_) | ErrorKind::Utf8(_) => {
             AuthError::Malformed("encoding")

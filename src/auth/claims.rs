@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use ultimate_mcp_actors::ids::CallerId;
 
 use super::AuthError;
+use super::issuers::Grounds;
 
 /// Most roles a token may carry.
 pub const ROLES_MAX: usize = 32;
@@ -54,6 +55,8 @@ pub(super) struct Verified {
     pub jti: Option<Arc<str>>,
     /// Set in tokens of ours only.
     pub refresh_until: Option<i64>,
+    /// Set in tokens of other issuers only: the keys they stand on.
+    pub grounds: Option<Grounds>,
 }
 
 impl TryFrom<RawClaims> for Verified {
@@ -75,6 +78,7 @@ impl TryFrom<RawClaims> for Verified {
             nbf: raw.nbf,
             jti: raw.jti.map(Arc::from),
             refresh_until: raw.refresh_until,
+            grounds: None,
         })
     }
 }

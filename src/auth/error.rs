@@ -34,6 +34,9 @@ pub enum AuthError {
     /// No key of that name, or none or several without a name.
     #[error("no key of ours fits the token")]
     UnknownKey,
+    /// The keys of the token's issuer could not be fetched, or are being fetched again.
+    #[error("the keys of the token's issuer are not at hand")]
+    KeysUnavailable,
     /// The signature does not match.
     #[error("the signature does not match")]
     BadSignature,
@@ -82,6 +85,7 @@ impl AuthError {
             Self::Malformed(_) => "malformed",
             Self::WrongAlgorithm => "wrong_algorithm",
             Self::UnknownKey => "unknown_key",
+            Self::KeysUnavailable => "keys_unavailable",
             Self::BadSignature => "bad_signature",
             Self::BadClaim(_) => "bad_claim",
             Self::WrongIssuer => "wrong_issuer",
@@ -104,16 +108,21 @@ impl AuthError {
             Self::NotYetValid { .. } => "the token is not valid yet; check the clocks".to_owned(),
             Self::WrongAudience => "the token is for another audience than this server".to_owned(),
             Self::Revoked => "the token was revoked; get a new one".to_owned(),
+            Self::KeysUnavailable => {
+                "the keys of the token's issuer are not at hand; try again in a moment".to_owned()
+            }
             _ => "the token is not valid here; get one from this server or its issuer".to_owned(),
         }
     }
 }
 
 impl From<AuthError> for ApiError {
-    /// 401, but for a malformed header, which is 400 (RFC 6750 §3.1, `invalid_request`).
+    /// 401, but for a malformed header, which is 400 (RFC 6750 §3.1, `invalid_request`), and for a token
+    /// nobody can judge now, which is 503: a 401 would make its owner throw it away.
     fn from(error: AuthError) -> Self {
         let code = match error {
             AuthError::BadHeader(_) => Code::InvalidRequest,
+            AuthError::KeysUnavailable => Code::Unavailable,
             _ => Code::Unauthenticated,
         };
         ApiError::new(code, error.public()).caused_by(error)

@@ -277,7 +277,7 @@ fn hmac_bytes_min(algorithm: KeyAlgorithm) -> usize {
     }
 }
 
-fn library(algorithm: KeyAlgorithm) -> Algorithm {
+pub(super) fn library(algorithm: KeyAlgorithm) -> Algorithm {
     match algorithm {
         KeyAlgorithm::HS256 => Algorithm::HS256,
         KeyAlgorithm::HS384 => Algorithm::HS384,

@@ -9,6 +9,7 @@ mod caller;
 mod claims;
 mod error;
 mod issue;
+pub mod issuers;
 pub mod key_file;
 mod keys;
 mod remembered;

@@ -9,6 +9,7 @@ mod check;
 mod docs;
 mod dump;
 mod error;
+mod issuers;
 mod layers;
 mod options;
 mod overlay;
@@ -42,6 +43,7 @@ use crate::telemetry::TelemetryOptions;
 pub use change::{Change, LIVE, is_live};
 pub use docs::{BASE_TOML, KeyDoc, read as read_docs};
 pub use error::{ConfigError, Mistake};
+pub use issuers::{IssuerOptions, is_issuer_url};
 pub use layers::{ENV_PREFIX, Inputs};
 pub use options::{
     AdmissionOptions, AuthOptions, BackupOptions, KeyAlgorithm, KeyOptions, ToolsOptions,

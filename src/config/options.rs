@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
+use super::IssuerOptions;
 use crate::tools::artifacts::ArtifactOptions;
 
 /// Section `auth`.
@@ -21,6 +22,12 @@ pub struct AuthOptions {
     pub audience: String,
     /// Authorization servers to advertise.
     pub authorization_servers: Vec<String>,
+    /// Other issuers whose tokens are accepted.
+    pub issuers: Vec<IssuerOptions>,
+    /// Time between two fetches of an issuer's keys.
+    pub issuer_refresh_seconds: u64,
+    /// How long keys are used that the issuer has not confirmed.
+    pub issuer_stale_seconds_max: u64,
     /// Keys; empty = the instance's generated one.
     pub keys: Vec<KeyOptions>,
     /// The key that signs; `None` = the first HS key.

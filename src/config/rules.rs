@@ -99,6 +99,15 @@ fn material(key: &KeyOptions) -> Option<String> {
 
 fn lifetimes(config: &Config, findings: &mut Findings) {
     let auth = &config.auth;
+    if auth.issuer_refresh_seconds > auth.issuer_stale_seconds_max {
+        findings.push((
+            "auth.issuer_refresh_seconds".to_owned(),
+            format!(
+                "{} is more than auth.issuer_stale_seconds_max = {}: keys would lapse between fetches",
+                auth.issuer_refresh_seconds, auth.issuer_stale_seconds_max
+            ),
+        ));
+    }
     if auth.token_ttl_seconds > auth.token_ttl_seconds_max {
         findings.push((
             "auth.token_ttl_seconds".to_owned(),
@@ -116,6 +125,7 @@ fn lifetimes(config: &Config, findings: &mut Findings) {
 }
 
 fn urls(config: &Config, findings: &mut Findings) {
+    findings.extend(super::issuers::mistakes(&config.auth));
     let web = |text: &str| {
         let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
         let clean = !text.contains(['#', '"', '\\']) && text.bytes().all(|b| b.is_ascii_graphic());

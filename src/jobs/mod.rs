@@ -12,7 +12,7 @@ use ultimate_mcp_actors::jobs::JobsEngine;
 
 pub use dead::{dead_letter, dead_letter_id, settle};
 pub use runner::{JobRunner, resumed};
-pub use view::{EventView, JobBrief, ScheduleView, full, time};
+pub use view::{EventView, JobBrief, JobError, ScheduleView, full, time};
 
 use crate::error::{ApiError, Problem};
 use crate::tools::ToolDescriptor;

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, SecondsFormat};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use ultimate_mcp_actors::jobs::{Job, JobEvent, JobView, Lane, Millis, Schedule};
 
@@ -13,7 +13,7 @@ pub fn time(at: Millis) -> String {
 }
 
 /// A job as its owner sees it.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct JobBrief {
     /// Names the job.
     pub job_id: String,
@@ -58,7 +58,7 @@ pub struct JobBrief {
 }
 
 /// What went wrong.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct JobError {
     /// As in the error answers of this interface.
     pub code: String,

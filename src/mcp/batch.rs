@@ -8,7 +8,7 @@ use serde::Deserializer;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::endpoint::{Exchange, enter, heed};
+use super::endpoint::{Exchange, enter, heed, heed_response};
 use super::era::{self, Era};
 use super::failure::Failure;
 use super::meta::Meta;
@@ -45,9 +45,7 @@ pub async fn handle<H: Host>(
                 continue;
             }
             Ok(Message::Response(response)) => {
-                if let Some(session) = &exchange.origin.session_id {
-                    exchange.endpoint.live.answered(session, &response);
-                }
+                heed_response(&exchange, &response);
                 continue;
             }
             Ok(Message::Batch(_)) => {

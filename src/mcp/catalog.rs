@@ -5,6 +5,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
+use super::task::Task;
 use crate::tools::ToolOutput;
 
 /// A prompt in a list.
@@ -79,11 +82,13 @@ pub struct Called {
     pub output: ToolOutput,
     /// What is shown beside it, in this order after its text.
     pub blocks: Vec<Block>,
+    /// Set when the answer is to be fetched later: then this is the answer.
+    pub task: Option<Box<Task>>,
 }
 
 impl From<ToolOutput> for Called {
     fn from(output: ToolOutput) -> Self {
-        Self { output, blocks: Vec::new() }
+        Self { output, blocks: Vec::new(), task: None }
     }
 }
 
@@ -128,6 +133,8 @@ pub struct Content {
     pub body: Body,
     /// Whether it stays the same while the server runs, so that clients may keep it.
     pub is_fixed: bool,
+    /// What is said about it (`_meta`), if anything.
+    pub meta: Option<Value>,
 }
 
 /// Text, or bytes that are none.

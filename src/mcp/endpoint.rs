@@ -207,9 +207,8 @@ async fn handle_request<H: Host>(
     match era::of_message(headers, meta.declares_version(), Some(&request.method)) {
         Ok(Era::Modern) => {
             let checked = check_modern(&exchange, headers, &request.method, &params, &meta);
-            let opened = checked.and_then(|()| {
-                input::open(&mut exchange, meta.client_can(), &params, &request.method)
-            });
+            let opened =
+                checked.and_then(|()| input::open(&mut exchange, &meta, &params, &request.method));
             match opened {
                 Ok(()) => {
                     exchange.listening = meta.listening();
@@ -222,8 +221,10 @@ async fn handle_request<H: Host>(
         Ok(Era::Session(session)) => match enter(&mut exchange, session).await {
             Ok(()) => {
                 exchange.listening.progress_token = meta.listening().progress_token;
-                let session = exchange.origin.session_id.as_ref();
-                exchange.listening.level = session.and_then(|id| exchange.endpoint.live.level(id));
+                if let Some(session) = &exchange.origin.session_id {
+                    let live = &exchange.endpoint.live;
+                    (exchange.listening.level, exchange.listening.can) = live.declared(session);
+                }
                 methods::legacy(exchange, &request, &params).await
             }
             Err(failure) => Reply::failure(Some(id), &failure),
@@ -298,7 +299,14 @@ pub(super) fn heed<H: Host>(exchange: &Exchange<H>, method: &str, params: &Param
     }
 }
 
-/// 202 for a response within a session; one that nobody waits for (any more) is ignored.
+/// Hands a response within a session to whoever asked; one that nobody waits for is ignored.
+pub(super) fn heed_response<H: Host>(exchange: &Exchange<H>, response: &Response<'_>) {
+    if let Some(session) = &exchange.origin.session_id {
+        exchange.endpoint.live.answered(session, response);
+    }
+}
+
+/// 202 for a response within a session.
 async fn handle_response<H: Host>(
     mut exchange: Exchange<H>,
     headers: &HeaderMap,
@@ -311,9 +319,7 @@ async fn handle_response<H: Host>(
     };
     match entered {
         Ok(()) => {
-            if let Some(session) = &exchange.origin.session_id {
-                exchange.endpoint.live.answered(session, response);
-            }
+            heed_response(&exchange, response);
             Reply::accepted()
         }
         Err(failure) => Reply::failure(Some(RawValue::NULL), &failure),

@@ -11,15 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 
+use super::options::McpOptions;
 use super::watched::{Watched, Wish, Wishes};
 use crate::error::{ApiError, Code};
 
 /// Changes that wait for the slowest stream.
 const WAITING_MAX: usize = 256;
-/// Streams of all callers.
-const STREAMS_MAX: usize = 1024;
-/// Streams of one caller.
-const STREAMS_PER_CALLER_MAX: usize = 64;
 
 /// A list that is not what it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,18 +75,38 @@ pub struct Hub {
     changes: broadcast::Sender<Told>,
     wishes: Arc<Wishes>,
     closing: watch::Sender<bool>,
-    /// Open streams by caller.
-    open: Arc<Mutex<HashMap<String, usize>>>,
+    open: Arc<Mutex<Open>>,
+    streams_max: usize,
+    streams_per_caller_max: usize,
+}
+
+/// Open streams.
+#[derive(Default)]
+struct Open {
+    by_caller: HashMap<String, usize>,
+    all: usize,
 }
 
 impl Default for Hub {
     fn default() -> Self {
-        let (changes, closing) = (broadcast::channel(WAITING_MAX).0, watch::channel(false).0);
-        Self { changes, wishes: Arc::default(), closing, open: Arc::default() }
+        Self::new(&McpOptions::default())
     }
 }
 
 impl Hub {
+    /// With as many streams as these options allow.
+    pub fn new(options: &McpOptions) -> Self {
+        let (changes, closing) = (broadcast::channel(WAITING_MAX).0, watch::channel(false).0);
+        Self {
+            changes,
+            wishes: Arc::default(),
+            closing,
+            open: Arc::default(),
+            streams_max: options.streams_max,
+            streams_per_caller_max: options.streams_per_caller_max,
+        }
+    }
+
     /// Tells every stream that a list changed.
     pub fn list_changed(&self, list: ListChanged) {
         // An error means that nobody listens.
@@ -132,16 +149,17 @@ impl Hub {
     /// `RateLimited` when the caller has as many as one may have, `Overloaded` when all are taken.
     pub fn listen(&self, caller: &str) -> Result<Listener, ApiError> {
         let mut open = lock(&self.open);
-        if open.values().sum::<usize>() >= STREAMS_MAX {
-            let message = format!("{STREAMS_MAX} streams are open, the most at once");
+        if open.all >= self.streams_max {
+            let message = format!("{} streams are open, the most at once", self.streams_max);
             return Err(ApiError::new(Code::Overloaded, message));
         }
-        let own = open.get(caller).copied().unwrap_or(0);
-        if own >= STREAMS_PER_CALLER_MAX {
+        let own = open.by_caller.get(caller).copied().unwrap_or(0);
+        if own >= self.streams_per_caller_max {
             let message = format!("you have {own} streams open, the most one caller may have");
             return Err(ApiError::new(Code::RateLimited, message));
         }
-        open.insert(caller.to_owned(), own + 1);
+        open.by_caller.insert(caller.to_owned(), own + 1);
+        open.all += 1;
         drop(open);
         let place = Place { open: Arc::clone(&self.open), caller: caller.to_owned() };
         let (changes, closing) = (self.changes.subscribe(), self.closing.subscribe());
@@ -150,7 +168,7 @@ impl Hub {
 
     /// Streams that are open.
     pub fn streams(&self) -> usize {
-        lock(&self.open).values().sum()
+        lock(&self.open).all
     }
 }
 
@@ -181,23 +199,24 @@ impl Listener {
 }
 
 struct Place {
-    open: Arc<Mutex<HashMap<String, usize>>>,
+    open: Arc<Mutex<Open>>,
     caller: String,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut open = lock(&self.open);
-        if let Some(count) = open.get_mut(&self.caller) {
+        if let Some(count) = open.by_caller.get_mut(&self.caller) {
             *count -= 1;
             if *count == 0 {
-                open.remove(&self.caller);
+                open.by_caller.remove(&self.caller);
             }
+            open.all -= 1;
         }
     }
 }
 
-fn lock(open: &Mutex<HashMap<String, usize>>) -> MutexGuard<'_, HashMap<String, usize>> {
+fn lock(open: &Mutex<Open>) -> MutexGuard<'_, Open> {
     open.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -207,14 +226,16 @@ mod tests {
 
     #[test]
     fn one_caller_cannot_hold_every_stream_and_places_come_back() {
-        let hub = Hub::default();
-        let held: Vec<_> = (0..STREAMS_PER_CALLER_MAX).map(|_| hub.listen("ada").ok()).collect();
+        let options = McpOptions { streams_max: 100, streams_per_caller_max: 9, ..<_>::default() };
+        let hub = Hub::new(&options);
+        let held: Vec<_> =
+            (0..options.streams_per_caller_max).map(|_| hub.listen("ada").ok()).collect();
         assert_eq!(hub.listen("ada").err().map(|error| error.code), Some(Code::RateLimited));
         assert!(hub.listen("bob").is_ok());
         drop(held);
         assert_eq!(hub.streams(), 0);
         let _all: Vec<_> =
-            (0..STREAMS_MAX).map(|n| hub.listen(&(n / 8).to_string()).ok()).collect();
+            (0..options.streams_max).map(|n| hub.listen(&(n / 8).to_string()).ok()).collect();
         assert_eq!(hub.listen("bob").err().map(|error| error.code), Some(Code::Overloaded));
     }
 

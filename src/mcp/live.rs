@@ -174,19 +174,15 @@ impl LiveSessions {
         self.with(session, |live| live.level = Some(level));
     }
 
-    /// The level that was set.
-    pub fn level(&self, session: &SessionId) -> Option<LogLevel> {
-        self.lock().get(session).and_then(|live| live.level)
+    /// The level that was set, and what the client may be asked.
+    pub fn declared(&self, session: &SessionId) -> (Option<LogLevel>, ClientCan) {
+        let all = self.lock();
+        all.get(session).map(|live| (live.level, live.can)).unwrap_or_default()
     }
 
     /// Notes what may be asked of the session's client.
     pub fn set_can(&self, session: &SessionId, can: ClientCan) {
         self.with(session, |live| live.can = can);
-    }
-
-    /// What may be asked of it.
-    pub fn can(&self, session: &SessionId) -> ClientCan {
-        self.lock().get(session).map(|live| live.can).unwrap_or_default()
     }
 
     /// Notes a request of ours to the client, under a new id.

@@ -97,7 +97,11 @@ impl<'a> Meta<'a> {
     /// wanted ([`Meta::check_optional`] refuses it where a revision demands that).
     pub fn listening(&self) -> Listening {
         let token = self.progress_token.filter(|token| is_progress_token(token));
-        Listening { progress_token: token.map(ToOwned::to_owned), level: self.level() }
+        Listening {
+            progress_token: token.map(ToOwned::to_owned),
+            level: self.level(),
+            ..Listening::default()
+        }
     }
 
     fn level(&self) -> Option<LogLevel> {

@@ -33,6 +33,7 @@ mod session_stream;
 mod session_watch;
 mod sse;
 mod stream;
+mod task;
 mod tool_list;
 mod watch;
 mod watched;
@@ -50,6 +51,8 @@ use std::future::Future;
 use std::sync::Arc;
 
 use actix_web::http::header::HeaderMap;
+use futures_util::stream::LocalBoxStream;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::ids::SessionId;
@@ -66,6 +69,7 @@ pub use live::LiveSessions;
 pub(crate) use media::is_json;
 pub use options::McpOptions;
 pub use revision::Revision;
+pub use task::{EXTENSION as TASKS, Task, TaskState, not_declared as tasks_not_declared};
 pub use tool_list::{InvalidTool, ToolList};
 pub use watched::{Watched, Wish};
 pub(crate) use wire::failure as failure_message;
@@ -191,6 +195,47 @@ pub trait Host: Send + Sync + 'static {
     /// Whether this URI can name something that this caller may read, so that it may hear of its changes
     /// ([`Hub::resource_updated_for`]). Looks at the URI and the caller's permissions only.
     fn may_watch(&self, caller: &Self::Caller, uri: &str) -> bool;
+
+    /// How a task of this caller stands, with what it came to.
+    ///
+    /// # Errors
+    /// As [`Host::prompts`]; `NotFound`, the same for what is not there and what is somebody else's.
+    fn task(
+        &self,
+        caller: &Self::Caller,
+        origin: &Origin,
+        id: &str,
+        deadline: Deadline,
+    ) -> impl Future<Output = Result<Task, ApiError>>;
+
+    /// Answers to what a task asks, by key; what it does not ask is ignored.
+    ///
+    /// # Errors
+    /// As [`Host::task`].
+    fn answer_task(
+        &self,
+        caller: &Self::Caller,
+        origin: &Origin,
+        id: &str,
+        responses: BTreeMap<String, Value>,
+        deadline: Deadline,
+    ) -> impl Future<Output = Result<(), ApiError>>;
+
+    /// Ends a task; nothing happens to one that has ended.
+    ///
+    /// # Errors
+    /// As [`Host::task`].
+    fn cancel_task(
+        &self,
+        caller: &Self::Caller,
+        origin: &Origin,
+        id: &str,
+        deadline: Deadline,
+    ) -> impl Future<Output = Result<(), ApiError>>;
+
+    /// How a task of this caller stands, without its result, each time that changes, until it has ended; nothing of
+    /// what is not the caller's. Whether the caller may look was asked before ([`Host::task`]).
+    fn task_changes(&self, caller: &Self::Caller, id: &str) -> LocalBoxStream<'static, Task>;
 
     /// Opens a legacy session of this caller.
     ///

@@ -7,6 +7,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::input::ClientCan;
 use super::input::session::Asks;
 use crate::tools::events::{self, CallEvent, EventSink, Events, LogLevel, Wanted};
 
@@ -17,6 +18,8 @@ pub struct Listening {
     pub progress_token: Option<Box<RawValue>>,
     /// The least level of log messages.
     pub level: Option<LogLevel>,
+    /// What it may be asked on the stream of its call; nothing where there is no stream.
+    pub can: ClientCan,
 }
 
 impl Listening {
@@ -139,7 +142,8 @@ mod tests {
     fn progress_goes_under_the_client_s_own_token_and_type() {
         for token in ["7", "\"a\""] {
             let progress_token = Some(RawValue::from_string(token.to_owned()).unwrap());
-            let (sink, notices) = Listening { progress_token, level: None }.open().unwrap();
+            let (sink, notices) =
+                Listening { progress_token, ..Listening::default() }.open().unwrap();
             sink.progress(1.5, None, Some("half".into()));
             sink.log(LogLevel::Error, "x", "not asked for".into());
             let token: Value = serde_json::from_str(token).unwrap();
@@ -153,7 +157,7 @@ mod tests {
     #[test]
     fn log_messages_carry_level_and_logger() {
         let (sink, notices) =
-            Listening { progress_token: None, level: Some(LogLevel::Info) }.open().unwrap();
+            Listening { level: Some(LogLevel::Info), ..Listening::default() }.open().unwrap();
         sink.progress(1.0, None, None);
         sink.log(LogLevel::Debug, "x", "too quiet".into());
         sink.log(LogLevel::Info, "stdout", "a\n".into());

@@ -18,6 +18,10 @@ pub struct McpOptions {
     pub tools_ttl_ms: u64,
     /// How long clients may keep `server/discover`, in milliseconds.
     pub discover_ttl_ms: u64,
+    /// Open streams and sockets of all callers.
+    pub streams_max: usize,
+    /// Open streams and sockets of one caller.
+    pub streams_per_caller_max: usize,
 }
 
 impl Default for McpOptions {
@@ -29,6 +33,8 @@ impl Default for McpOptions {
             batch_messages_max: 32,
             tools_ttl_ms: 60_000,
             discover_ttl_ms: 300_000,
+            streams_max: 1024,
+            streams_per_caller_max: 64,
         }
     }
 }
@@ -47,6 +53,8 @@ impl McpOptions {
         within("batch_messages_max", self.batch_messages_max as u64, 1, 1000);
         within("tools_ttl_ms", self.tools_ttl_ms, 0, 86_400_000);
         within("discover_ttl_ms", self.discover_ttl_ms, 0, 86_400_000);
+        within("streams_max", self.streams_max as u64, 1, 1_000_000);
+        within("streams_per_caller_max", self.streams_per_caller_max as u64, 1, 1_000_000);
         problems
     }
 

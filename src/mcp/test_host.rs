@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use futures_util::StreamExt;
+use futures_util::stream::LocalBoxStream;
 use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Value, json};
@@ -16,7 +18,7 @@ use ultimate_mcp_actors::ids::SessionId;
 
 use super::{
     Asked, Block, Body, Called, Completed, Content, Host, NewSession, PromptArgument, PromptEntry,
-    PromptText, Reference, ResourceEntry, Revision, TemplateEntry, ToolList,
+    PromptText, Reference, ResourceEntry, Revision, Task, TaskState, TemplateEntry, ToolList,
 };
 use crate::error::{ApiError, Code, Problem};
 use crate::origin::Origin;
@@ -31,12 +33,7 @@ pub fn descriptor(name: &'static str) -> ToolDescriptor {
         description: "Does something.".to_owned(),
         input_schema: json!({"type": "object"}),
         output_schema: json!({"type": "object"}),
-        annotations: Annotations {
-            read_only_hint: true,
-            destructive_hint: false,
-            idempotent_hint: true,
-            open_world_hint: false,
-        },
+        annotations: Annotations::READS,
         permission: "tools:read",
         event_type: EventType::DataRead,
         effects: Effects::None,
@@ -205,6 +202,14 @@ fn failure(how: &str) -> ApiError {
     }
 }
 
+/// The task of ada's that always goes on.
+fn working() -> Task {
+    let at = "2026-01-01T00:00:00.000Z".to_owned();
+    let (id, message, ttl_ms) = ("t1".to_owned(), None, None);
+    let (created_at, updated_at) = (at.clone(), at);
+    Task { id, state: TaskState::Working, message, created_at, updated_at, ttl_ms }
+}
+
 impl Host for TestHost {
     type Caller = String;
 
@@ -360,11 +365,47 @@ impl Host for TestHost {
             "test://panic" => panic!("as asked"),
             _ => return Err(ApiError::new(Code::NotFound, "no such resource")),
         };
-        Ok(Content { mime_type: mime_type.into(), body, is_fixed })
+        Ok(Content { mime_type: mime_type.into(), body, is_fixed, meta: None })
     }
 
     fn may_watch(&self, caller: &String, uri: &str) -> bool {
         uri.starts_with("test://") && !(caller == "viewer" && uri == "test://c")
+    }
+
+    async fn task(
+        &self,
+        caller: &String,
+        _: &Origin,
+        id: &str,
+        _: Deadline,
+    ) -> Result<Task, ApiError> {
+        let known = caller == "ada" && id == "t1";
+        known.then(working).ok_or_else(|| ApiError::new(Code::NotFound, "none"))
+    }
+
+    async fn answer_task(
+        &self,
+        caller: &String,
+        origin: &Origin,
+        id: &str,
+        _: BTreeMap<String, Value>,
+        deadline: Deadline,
+    ) -> Result<(), ApiError> {
+        self.task(caller, origin, id, deadline).await.map(drop)
+    }
+
+    async fn cancel_task(
+        &self,
+        caller: &String,
+        origin: &Origin,
+        id: &str,
+        deadline: Deadline,
+    ) -> Result<(), ApiError> {
+        self.task(caller, origin, id, deadline).await.map(drop)
+    }
+
+    fn task_changes(&self, _: &String, _: &str) -> LocalBoxStream<'static, Task> {
+        futures_util::stream::iter([working()]).boxed_local()
     }
 
     async fn create_session(

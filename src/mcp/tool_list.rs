@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::cursor::{self, List};
 use super::header_params::{self, HeaderParam};
 use super::revision::Revision;
-use crate::tools::ToolDescriptor;
+use crate::tools::{ToolDescriptor, views};
 
 /// Why a tool cannot be listed; found at start, not by a client.
 #[derive(Debug, thiserror::Error)]
@@ -144,6 +144,9 @@ impl Entry {
         });
         if let Some(meta) = tool.edition_meta() {
             full["_meta"] = meta;
+        }
+        if let Some(page) = views::of(tool.name) {
+            full["_meta"]["ui"] = json!({ "resourceUri": page });
         }
         let structured: Arc<RawValue> = if has_object_root(&tool.output_schema) {
             full["outputSchema"] = tool.output_schema.clone();

@@ -80,7 +80,7 @@ async fn judge<H: Host>(shared: &Shared<H>, request: &Request<'_>) -> Result<Rep
         params.check_shape(revision)?;
         meta::check_supported(&meta.require()?)?;
         meta.check_optional()?;
-        input::open(&mut exchange, meta.client_can(), &params, &request.method)?;
+        input::open(&mut exchange, &meta, &params, &request.method)?;
         exchange.listening = meta.listening();
         return Ok(methods::modern(exchange, &shared.headers, request, &params).await);
     }
@@ -93,7 +93,7 @@ async fn judge<H: Host>(shared: &Shared<H>, request: &Request<'_>) -> Result<Rep
     };
     exchange.revision = revision;
     exchange.listening.progress_token = meta.listening().progress_token;
-    exchange.listening.level = exchange.endpoint.live.level(&session);
+    (exchange.listening.level, exchange.listening.can) = exchange.endpoint.live.declared(&session);
     exchange.origin.session_id = Some(session);
     Ok(methods::legacy(exchange, request, &params).await)
 }

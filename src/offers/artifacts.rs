@@ -117,6 +117,7 @@ fn content(name: &str, bytes: Vec<u8>) -> Content {
             mime_type: Cow::Borrowed(named.unwrap_or("text/plain")),
             body: Body::Text(text.into()),
             is_fixed: false,
+            meta: None,
         },
         Ok(text) => blob(named, text.into_bytes()),
         Err(error) => blob(named, error.into_bytes()),
@@ -125,7 +126,7 @@ fn content(name: &str, bytes: Vec<u8>) -> Content {
 
 fn blob(named: Option<&'static str>, bytes: Vec<u8>) -> Content {
     let mime_type = Cow::Borrowed(named.unwrap_or("application/octet-stream"));
-    Content { mime_type, body: Body::Blob(bytes), is_fixed: false }
+    Content { mime_type, body: Body::Blob(bytes), is_fixed: false, meta: None }
 }
 
 fn media_type(name: &str) -> Option<&'static str> {

@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use serde_json::Map;
 
 use super::reading::Reading;
-use super::{Ask, artifacts};
+use super::{Ask, artifacts, pages};
 use crate::error::ApiError;
 use crate::mcp::{ResourceEntry, TemplateEntry};
 
@@ -152,6 +152,7 @@ pub async fn resources(ask: Ask<'_>) -> Result<Vec<ResourceEntry>, ApiError> {
         if ask.may(DOCUMENTS) {
             entries.extend(BUILT_IN.iter().map(document));
             entries.push(api());
+            entries.extend(pages::list());
             entries.extend(artifacts::list(&ask));
         }
         if ask.may("graph:query") {

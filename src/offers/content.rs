@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::catalogue::Document;
 use super::reading::{Read, Reading};
 use super::target::Target;
-use super::{Ask, artifacts, junit};
+use super::{Ask, artifacts, junit, pages};
 use crate::error::{ApiError, Code};
 use crate::mcp::{Body, Content};
 
@@ -40,6 +40,7 @@ pub async fn read(ask: Ask<'_>, uri: &str) -> Result<Content, ApiError> {
         Some(Target::TestReport(id)) => return test_report(&ask, id).await,
         None => async { Err(missing()) }.boxed_local(),
         Some(Target::Document(document)) => async move { done(fixed(document)) }.boxed_local(),
+        Some(Target::Page(kind)) => async move { done(pages::page(kind)) }.boxed_local(),
         Some(Target::Api) => {
             async { done(json_text(&crate::api::openapi::build(ask.state, ask.caller))) }
                 .boxed_local()
@@ -56,7 +57,7 @@ pub async fn read(ask: Ask<'_>, uri: &str) -> Result<Content, ApiError> {
 
 fn fixed(document: &'static Document) -> Content {
     let body = Body::Text(Cow::Borrowed(document.text));
-    Content { mime_type: Cow::Borrowed("text/markdown"), body, is_fixed: true }
+    Content { mime_type: Cow::Borrowed("text/markdown"), body, is_fixed: true, meta: None }
 }
 
 fn done(content: Content) -> Result<Read<Content>, ApiError> {
@@ -69,7 +70,7 @@ fn missing() -> ApiError {
 
 fn json_text(value: &Value) -> Content {
     let body = Body::Text(value.to_string().into());
-    Content { mime_type: Cow::Borrowed("application/json"), body, is_fixed: false }
+    Content { mime_type: Cow::Borrowed("application/json"), body, is_fixed: false, meta: None }
 }
 
 /// Size and schema of the graph, without what concerns its file.
@@ -128,5 +129,5 @@ async fn test_report(ask: &Ask<'_>, id: Uuid) -> Result<Content, ApiError> {
         return Err(ApiError::new(Code::NotFound, message));
     }
     let body = Body::Text(junit::report(&job["result"]).into());
-    Ok(Content { mime_type: Cow::Borrowed("application/xml"), body, is_fixed: false })
+    Ok(Content { mime_type: Cow::Borrowed("application/xml"), body, is_fixed: false, meta: None })
 }

@@ -10,6 +10,7 @@ mod changes;
 mod completion;
 mod content;
 mod junit;
+mod pages;
 mod prompts;
 mod reading;
 mod target;

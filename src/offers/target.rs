@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 use uuid::Uuid;
 
 use super::catalogue::{API, BUILT_IN, DOCUMENTS, Document, FAMILIES, GRAPH_SCHEMA};
+use super::pages;
 
 /// Longest URI that is looked at, in bytes: keys of nodes have 256 at most, percent-encoded three times that.
 const URI_BYTES_MAX: usize = 1024;
@@ -25,6 +26,8 @@ pub enum Target {
     Audit(NaiveDate),
     /// A node and its neighbours.
     Node(String),
+    /// A page that shows results.
+    Page(&'static str),
     /// A job.
     Run(Uuid),
     /// The report of a job.
@@ -39,6 +42,9 @@ impl Target {
         }
         if let Some(document) = BUILT_IN.iter().find(|document| document.uri == uri) {
             return Some(Self::Document(document));
+        }
+        if let Some(kind) = pages::parse(uri) {
+            return Some(Self::Page(kind));
         }
         match uri {
             API => return Some(Self::Api),
@@ -60,7 +66,7 @@ impl Target {
     /// What reading it takes.
     pub fn permission(&self) -> &'static str {
         let family = match self {
-            Self::Document(_) | Self::Api => return DOCUMENTS,
+            Self::Document(_) | Self::Api | Self::Page(_) => return DOCUMENTS,
             Self::GraphSchema => return "graph:query",
             Self::Artifact(_) => 0,
             Self::Audit(_) => 1,

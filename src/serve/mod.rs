@@ -220,6 +220,9 @@ async fn run(
         Arc::clone(&state.hub),
     );
     let watching_prompts = actix_rt::spawn(prompts);
+    let keepers: Vec<_> = state.authenticator.issuers().iter().map(Arc::clone).collect();
+    let keepers: Vec<_> =
+        keepers.into_iter().map(|one| actix_rt::spawn(crate::auth::issuers::keep(one))).collect();
     let telling = actix_rt::spawn(crate::offers::tell(Arc::clone(&state)));
     let (ended, talked) = tokio::select! {
         ended = wait(exit) => (ended?, Ok(())),
@@ -228,6 +231,7 @@ async fn run(
     watching.abort();
     watching_prompts.abort();
     telling.abort();
+    keepers.iter().for_each(|keeper| keeper.abort());
     if ended.is_none() && matches!(purpose, Purpose::Serve(_)) {
         leave(&state, Duration::from_secs(config.http.lame_duck_seconds)).await?;
     }
@@ -295,8 +299,13 @@ fn listen(config: &Config, role: Role, state: &Arc<AppState>) -> Result<Bound, S
     )
     .map_err(|error| ServeError::Tools(error.to_string()))?;
     let (endpoint, state) = (Data::new(endpoint), Data::from(Arc::clone(state)));
-    let (servers, public_url) = (&config.auth.authorization_servers, &config.http.public_url);
-    let metadata = Data::new(http::ResourceMetadata::new(servers, public_url));
+    let mut servers = config.auth.authorization_servers.clone();
+    for issuer in &config.auth.issuers {
+        if !servers.contains(&issuer.issuer) {
+            servers.push(issuer.issuer.clone());
+        }
+    }
+    let metadata = Data::new(http::ResourceMetadata::new(&servers, &config.http.public_url));
     let routes = move |app: &mut actix_web::web::ServiceConfig| {
         app.app_data(state.clone()).app_data(metadata.clone());
         match role {

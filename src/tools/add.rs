@@ -45,12 +45,7 @@ impl TypedTool for Add {
                     .to_owned(),
             input_schema: serde_json::Value::Null,
             output_schema: serde_json::Value::Null,
-            annotations: Annotations {
-                read_only_hint: true,
-                destructive_hint: false,
-                idempotent_hint: true,
-                open_world_hint: false,
-            },
+            annotations: Annotations::READS,
             permission: "tools:read",
             event_type: EventType::DataRead,
             effects: Effects::None,

@@ -27,6 +27,16 @@ pub struct Annotations {
     pub open_world_hint: bool,
 }
 
+impl Annotations {
+    /// Of a tool that only reads what is here.
+    pub const READS: Self = Self {
+        read_only_hint: true,
+        destructive_hint: false,
+        idempotent_hint: true,
+        open_world_hint: false,
+    };
+}
+
 /// Which version of a tool this is. Versions of one tool stand side by side, each under a name of its own;
 /// the policy can say which of them the tool's plain name means to a role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -29,6 +29,7 @@ mod shape;
 #[cfg(test)]
 mod testing;
 mod typed;
+pub mod views;
 mod wording;
 pub mod workflow;
 

@@ -28,7 +28,26 @@ fn schema_of<S: JsonSchema>(contract: Contract) -> Value {
     if let Some(map) = schema.as_object_mut() {
         map.remove("title");
     }
+    drop_number_formats(&mut schema);
     schema
+}
+
+/// Removes `uint32` and the like, at every depth: names of Rust's numbers, which JSON Schema does not know (its formats:
+/// draft 2020-12, validation, section 7.3) and some validators warn of. The bounds they stand for are beside them.
+fn drop_number_formats(schema: &mut Value) {
+    match schema {
+        Value::Array(items) => items.iter_mut().for_each(drop_number_formats),
+        Value::Object(map) => {
+            let is_numbers = |format: &str| {
+                ["uint", "int", "float", "double"].iter().any(|name| format.starts_with(name))
+            };
+            if map.get("format").and_then(Value::as_str).is_some_and(is_numbers) {
+                map.remove("format");
+            }
+            map.values_mut().for_each(drop_number_formats);
+        }
+        _ => {}
+    }
 }
 
 /// Removes the `null` alternative that optional fields carry, at every depth.
@@ -87,6 +106,8 @@ mod tests {
     #[allow(dead_code, reason = "only its schema is looked at")]
     struct Thing {
         inner: Option<String>,
+        format: f64,
+        many: Vec<u64>,
     }
 
     #[derive(Deserialize, JsonSchema)]
@@ -100,10 +121,13 @@ mod tests {
     fn optional_arguments_are_said_without_null_and_without_references() {
         let text = input_schema_of::<Sample>().to_string();
         assert!(!text.contains("null") && !text.contains("$ref"), "{text}");
+        assert!(!text.contains("uint") && !text.contains("double"), "{text}");
         let schema = input_schema_of::<Sample>();
         assert_eq!(schema["type"], "object");
         assert_eq!(schema["properties"]["thing"]["type"], "object");
         assert_eq!(schema["properties"]["thing"]["description"], "A thing.");
+        let members = &schema["properties"]["thing"]["properties"];
+        assert_eq!(members["format"]["type"], "number", "a member of that name stays");
         assert_eq!(schema["properties"]["choice"]["enum"], serde_json::json!(["one", "two"]));
         assert_eq!(schema["additionalProperties"], false);
     }

@@ -262,7 +262,11 @@ impl TestApp {
         if capabilities.is_null() {
             *capabilities = json!({});
         }
-        let routed = if method == "resources/read" { &params["uri"] } else { &params["name"] };
+        let routed = match method {
+            "resources/read" => &params["uri"],
+            _ if method.starts_with("tasks/") => &params["taskId"],
+            _ => &params["name"],
+        };
         let name = routed.as_str().unwrap_or("").to_owned();
         let mut headers = vec![
             ("Accept", "application/json, text/event-stream"),

@@ -138,9 +138,9 @@ fn tell(app: &TestApp, token: &str, session: &str, message: &Value) {
 }
 
 /// Opens a session whose client can show forms.
-async fn session(app: &TestApp, token: &str) -> String {
+async fn session(app: &TestApp, token: &str, revision: &str) -> String {
     let params = json!({
-        "protocolVersion": "2025-11-25",
+        "protocolVersion": revision,
         "capabilities": { "elicitation": {} },
         "clientInfo": { "name": "test", "version": "1" },
     });
@@ -161,7 +161,8 @@ fn legacy_delete(id: u32, key: &str) -> Value {
 async fn a_session_is_asked_on_the_calls_own_stream_and_only_its_own_client_answers() {
     let app = APP.get(TestApp::start);
     let (admin, other) = (app.token("root", "admin"), app.token("second", "admin"));
-    let (ours, theirs) = (session(&app, &admin).await, session(&app, &other).await);
+    let (ours, theirs) =
+        (session(&app, &admin, "2025-11-25").await, session(&app, &other, "2025-11-25").await);
     for (key, action, deleted) in [("no", "decline", false), ("yes", "accept", true)] {
         make(&app, &admin, key).await;
         let mut stream = say(&app, &admin, Some(&ours), &legacy_delete(7, key));
@@ -189,7 +190,7 @@ async fn a_session_is_asked_on_the_calls_own_stream_and_only_its_own_client_answ
 async fn a_cancelled_call_asks_no_more_and_does_nothing() {
     let app = APP.get(TestApp::start);
     let admin = app.token("root", "admin");
-    let ours = session(&app, &admin).await;
+    let ours = session(&app, &admin, "2025-11-25").await;
     make(&app, &admin, "left").await;
     let mut stream = say(&app, &admin, Some(&ours), &legacy_delete(9, "left"));
     let question = next(&mut stream);
@@ -206,4 +207,21 @@ async fn a_cancelled_call_asks_no_more_and_does_nothing() {
     let late = json!({ "jsonrpc": "2.0", "id": question["id"], "result": result });
     tell(&app, &admin, &ours, &late);
     assert!(exists(&app, &admin, "left").await);
+}
+
+#[actix_rt::test]
+async fn a_batch_has_no_stream_to_ask_in_and_is_answered_all_the_same() {
+    let app = APP.get(TestApp::start);
+    let admin = app.token("root", "admin");
+    let ours = session(&app, &admin, "2025-03-26").await;
+    make(&app, &admin, "batched").await;
+    let headers = [
+        ("Accept", "application/json, text/event-stream"),
+        ("Content-Type", "application/json"),
+        ("Mcp-Session-Id", ours.as_str()),
+    ];
+    let batch = json!([legacy_delete(1, "batched")]);
+    let answers = app.send("POST", "/mcp", Some(&admin), &headers, Some(&batch)).await.body;
+    assert_eq!(answers[0]["error"]["data"]["code"], "input_required", "{answers}");
+    assert!(exists(&app, &admin, "batched").await);
 }

@@ -37,6 +37,23 @@ async fn a_program_that_ends_well_is_ok() {
 }
 
 #[actix_web::test]
+async fn python_is_forked_from_a_zygote_unless_the_operator_says_no() {
+    // Only its command line tells: a program behaves the same either way.
+    let code = "print(b'def zygote' in open('/proc/self/cmdline', 'rb').read())";
+    let born = async |app: &TestApp| {
+        let token = Mint::of(app).token("ada", &["developer"]);
+        let answer = app.tool(&token, "execute_code", json!({ "code": code })).await;
+        answer.body["stdout"] == "True\n"
+    };
+    let app = APP.get(TestApp::start);
+    eventually("a run is served by a zygote", async || born(&app).await.then_some(())).await;
+    let without = TestApp::start_with(&[("ULTIMATE_MCP__CELL__ZYGOTE__ENABLED", "false")]);
+    for _ in 0..5 {
+        assert!(!born(&without).await);
+    }
+}
+
+#[actix_web::test]
 async fn a_program_that_fails_is_an_error_with_its_exit_code() {
     let result = run(json!({ "code": "process.exit(7)", "language": "javascript" })).await;
     assert_eq!(

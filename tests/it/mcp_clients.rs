@@ -46,26 +46,32 @@ fn cache() -> PathBuf {
 }
 
 /// A part of the cache, or the way to get it.
-fn need(part: &str) -> PathBuf {
+pub fn need(part: &str) -> PathBuf {
     let path = cache().join(part);
     assert!(path.exists(), "{} is missing: run `make test`", path.display());
     path
 }
 
-fn start() -> TestApp {
+/// A server whose cell has all of its tools.
+pub fn start() -> TestApp {
     let tools = need("tools");
     TestApp::start_with(&[("ULTIMATE_MCP__CELL__TOOLS_DIR", tools.to_str().unwrap())])
 }
 
 /// Runs a client; it may take a minute, and prints one line of JSON.
-fn drive(program: &Path, args: &[&str]) -> Value {
+pub fn drive(program: &Path, args: &[&str]) -> Value {
     let out = Command::new("timeout").arg("60").arg(program).args(args).output().unwrap();
     let error = String::from_utf8_lossy(&out.stderr);
     assert!(out.status.success(), "{args:?}: {:?} {error}", out.status);
+    assert!(
+        !error.contains("unknown format"),
+        "a schema has what its checker does not know: {error}"
+    );
     serde_json::from_slice(&out.stdout).unwrap_or_else(|e| panic!("{e}: {:?} {error}", out.stdout))
 }
 
-fn check_common(seen: &Value) {
+/// What every client sees.
+pub fn check_common(seen: &Value) {
     let mut tools: Vec<_> = seen["tools"].as_array().unwrap().clone();
     tools.sort_by_key(|name| name.as_str().map(str::to_owned));
     assert_eq!(json!(tools), json!(TOOLS));

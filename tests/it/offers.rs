@@ -102,6 +102,9 @@ async fn a_list_of_resources_holds_what_its_caller_may_read_and_all_of_it_can_be
         "resource://ultimate-mcp/executive-summary",
         "resource://ultimate-mcp/quick-start",
         "resource://ultimate-mcp/readme",
+        "ui://ultimate-mcp/graph",
+        "ui://ultimate-mcp/run",
+        "ui://ultimate-mcp/tests",
     ];
     assert_eq!(uris, expected);
     for uri in &uris {

@@ -29,7 +29,10 @@ pub fn post(
     lines: &str,
 ) -> BufReader<TcpStream> {
     params["_meta"]["io.modelcontextprotocol/protocolVersion"] = "2026-07-28".into();
-    params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
+    let capabilities = &mut params["_meta"]["io.modelcontextprotocol/clientCapabilities"];
+    if capabilities.is_null() {
+        *capabilities = json!({});
+    }
     let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
     let (address, body) = (app.url.strip_prefix("http://").unwrap(), body.to_string());
     let mut stream = TcpStream::connect(address).unwrap();

@@ -225,7 +225,11 @@ impl Actor for AuditActor {
 
 impl Supervised for AuditActor {
     fn restarting(&mut self, _: &mut Context<Self>) {
-        *self = Self::new(self.setup.clone());
+        let fresh = Self::new(self.setup.clone());
+        if let Some(store) = std::mem::replace(self, fresh).store {
+            // Closing the file may wait for the disk; callers wait for this actor.
+            tokio::task::spawn_blocking(move || drop(store));
+        }
     }
 }
 

@@ -200,7 +200,11 @@ impl Actor for AuthorizationActor {
 
 impl Supervised for AuthorizationActor {
     fn restarting(&mut self, _: &mut Context<Self>) {
-        *self = Self::new(self.setup.clone());
+        let fresh = Self::new(self.setup.clone());
+        if let Some(registry) = std::mem::replace(self, fresh).registry {
+            // Closing the file may wait for the disk; callers wait for this actor.
+            tokio::task::spawn_blocking(move || drop(registry));
+        }
     }
 }
 

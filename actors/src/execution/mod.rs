@@ -14,6 +14,7 @@ mod options;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod zygote;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use ultimate_mcp_sandbox::LauncherOptions;
 use ultimate_mcp_sandbox::options::{SPARES_DEFAULT, UID_BASE_DEFAULT};
 
+use super::zygote::ZygoteSettings;
 use crate::bounds::mistakes;
 use crate::supervision::InvalidOption;
 
@@ -39,6 +40,8 @@ pub struct ExecutionOptions {
     pub uid_base: u32,
     /// Sandboxes kept prepared, about half a megabyte each. 0 = prepare on demand, 3 to 15 ms later.
     pub spares: u16,
+    /// Python interpreters forked from one that has started.
+    pub zygote: ZygoteSettings,
     /// Sandboxes that stay, which the launcher must have room for beside the runs; `[sandboxes]` says.
     #[serde(skip)]
     pub sandboxes_max: usize,
@@ -59,6 +62,7 @@ impl Default for ExecutionOptions {
             tools_dir: PathBuf::new(),
             uid_base: UID_BASE_DEFAULT,
             spares: SPARES_DEFAULT,
+            zygote: ZygoteSettings::default(),
             sandboxes_max: 0,
             launcher: None,
         }
@@ -68,7 +72,7 @@ impl Default for ExecutionOptions {
 impl ExecutionOptions {
     /// Every value out of range, with its key below `cell`.
     pub fn mistakes(&self) -> Vec<InvalidOption> {
-        mistakes([
+        let own = mistakes([
             ("concurrency", self.concurrency as u64, 0..=CONCURRENCY_MAX as u64),
             ("running_per_caller_max", self.running_per_caller_max as u64, 0..=512),
             ("queue_max", self.queue_max as u64, 0..=65_536),
@@ -76,7 +80,8 @@ impl ExecutionOptions {
             ("background_percent", u64::from(self.background_percent), 1..=100),
             ("uid_base", u64::from(self.uid_base), 1000..=4_000_000_000),
             ("spares", u64::from(self.spares), 0..=64),
-        ])
+        ]);
+        own.into_iter().chain(self.zygote.mistakes()).collect()
     }
 
     /// Runs at once.
@@ -117,6 +122,7 @@ impl ExecutionOptions {
             // Runs of an actor that crashed may still be ending while new ones begin.
             runs_max: u16::try_from(2 * self.places() + self.sandboxes_max).unwrap_or(u16::MAX),
             spares: self.spares,
+            zygote: self.zygote.launcher_options(),
             without_cgroups: false,
         }
     }

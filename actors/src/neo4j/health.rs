@@ -21,8 +21,8 @@ use crate::resilience::schedule::{Schedule, ScheduleOptions};
 
 /// First pause between two attempts.
 const RECONNECT_FIRST: Duration = Duration::from_millis(200);
-/// Attempts under way at once while it is away; each ends after `connect_timeout_ms`.
-const ATTEMPTS_MAX: usize = 8;
+/// Attempts under way at once while it is away.
+const ATTEMPTS_MAX: u32 = 8;
 
 /// What the watcher knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +83,8 @@ pub(super) async fn watch(inner: Weak<Inner>, dependency: Dependency) {
     let mut own: Option<Graph> = None;
     loop {
         let Some(client) = inner.upgrade() else { return };
-        match attempt(client.clone(), own.take()).await {
+        let limit = client.options.connect_timeout();
+        match attempt(client.clone(), own.take(), limit).await {
             Ok((server, graph)) => {
                 own = Some(graph);
                 serves(&client, server);
@@ -108,7 +109,11 @@ pub(super) async fn watch(inner: Weak<Inner>, dependency: Dependency) {
 /// end of an outage is seen within one pause, whatever the attempts before it met.
 async fn regain(inner: &Weak<Inner>, dependency: &Dependency) -> Option<Graph> {
     let mut attempts = FuturesUnordered::new();
-    let longest = Duration::from_millis(inner.upgrade()?.options.reconnect_max_ms);
+    let options = inner.upgrade()?.options.clone();
+    let longest = Duration::from_millis(options.reconnect_max_ms);
+    // A server that has just started takes seconds for its first answer, and an attempt that is cut off before
+    // makes it begin again. No longer than so that after each pause one can begin.
+    let patience = (longest * (ATTEMPTS_MAX - 1)).max(options.connect_timeout());
     let mut pauses = Schedule::new(ScheduleOptions {
         initial: RECONNECT_FIRST,
         max: longest.max(RECONNECT_FIRST),
@@ -132,32 +137,40 @@ async fn regain(inner: &Weak<Inner>, dependency: &Dependency) -> Option<Graph> {
                 Err(error) => tell(&client, State::Away { reason: reason(error) }),
             }
         }
-        if attempts.len() < ATTEMPTS_MAX {
-            attempts.push(attempt(inner.upgrade()?, None));
+        if attempts.len() < ATTEMPTS_MAX as usize {
+            attempts.push(attempt(inner.upgrade()?, None, patience));
         }
     }
 }
 
 async fn close_breaker(client: Arc<Inner>, dependency: &Dependency, graph: Graph) -> Graph {
     let deadline = Deadline::after(client.options.connect_timeout());
-    let probe = || attempt(client.clone(), Some(graph.clone()));
+    let limit = client.options.connect_timeout();
+    let probe = || attempt(client.clone(), Some(graph.clone()), limit);
     dependency.close_by(deadline, probe).await;
     graph
 }
 
 /// One bounded attempt, on this connection or a new one.
-async fn attempt(client: Arc<Inner>, graph: Option<Graph>) -> Result<(String, Graph), Neo4jError> {
-    let limit = client.options.connect_timeout();
-    let asked = tokio::time::timeout(limit, probe(&client, graph)).await;
+async fn attempt(
+    client: Arc<Inner>,
+    graph: Option<Graph>,
+    limit: Duration,
+) -> Result<(String, Graph), Neo4jError> {
+    let asked = tokio::time::timeout(limit, probe(&client, graph, limit)).await;
     let late = || Neo4jError::Away { reason: format!("it does not answer within {limit:?}") };
     asked.unwrap_or_else(|_| Err(late()))
 }
 
-async fn probe(client: &Arc<Inner>, graph: Option<Graph>) -> Result<(String, Graph), Neo4jError> {
+async fn probe(
+    client: &Arc<Inner>,
+    graph: Option<Graph>,
+    limit: Duration,
+) -> Result<(String, Graph), Neo4jError> {
     let opening = |error| Neo4jError::from_driver(error, Stage::Opening);
     let graph = match graph {
         Some(graph) => graph,
-        None => client.connect(client.options.connect_timeout())?,
+        None => client.connect(limit)?,
     };
     let text = "CALL dbms.components() YIELD versions, edition \
                 RETURN versions[0] + ' ' + edition AS server LIMIT 1";

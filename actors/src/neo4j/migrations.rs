@@ -39,6 +39,9 @@ pub struct Migrated {
 const RECORDS: &str = "CREATE CONSTRAINT umcp_migration IF NOT EXISTS \
     FOR (m:UmcpMigration) REQUIRE (m.part, m.version) IS UNIQUE";
 
+/// What the server says of a constraint whose name an index has.
+const NAME_TAKEN: &str = ".Schema.IndexWithNameAlreadyExists";
+
 /// Brings `part` to the last of `migrations`. Several nodes may do so at once.
 ///
 /// # Errors
@@ -49,7 +52,7 @@ pub async fn run(
     migrations: &[Migration],
     deadline: Deadline,
 ) -> Result<Migrated, Neo4jError> {
-    client.write(vec![Statement::new(RECORDS)], deadline, true).await?;
+    change(client, RECORDS, deadline).await?;
     let (from, begun) = state(client, part, deadline).await?;
     let newest = migrations.last().map_or(0, |last| last.version);
     if from > newest {
@@ -66,12 +69,38 @@ pub async fn run(
         }
         note(client, part, migration, false, deadline).await?;
         for statement in &migration.statements {
-            client.write(vec![Statement::new(statement.clone())], deadline, true).await?;
+            change(client, statement, deadline).await?;
         }
         note(client, part, migration, true, deadline).await?;
         tracing::info!(part, version = migration.version, name = migration.name, "migrated Neo4j");
     }
     Ok(Migrated { from, to: newest, resumed })
+}
+
+/// Runs one statement. A server that is killed while it makes a constraint may keep the constraint's index without
+/// it, and then refuses the constraint for ever: such an index is dropped and the statement run again.
+async fn change(
+    client: &Neo4jClient,
+    statement: &str,
+    deadline: Deadline,
+) -> Result<(), Neo4jError> {
+    let run = |text: String| async move {
+        client.write(vec![Statement::new(text)], deadline, true).await.map(drop)
+    };
+    let refused = match run(statement.to_owned()).await {
+        Err(error) if error.code().is_some_and(|code| code.ends_with(NAME_TAKEN)) => error,
+        outcome => return outcome,
+    };
+    let Some(name) = constraint(statement) else { return Err(refused) };
+    tracing::warn!(index = name, "an index of a constraint that was never finished is dropped");
+    // The server refuses to drop the index of a constraint that exists.
+    run(format!("DROP INDEX {name} IF EXISTS")).await?;
+    run(statement.to_owned()).await
+}
+
+/// The name of the constraint that a statement makes.
+fn constraint(statement: &str) -> Option<&str> {
+    statement.strip_prefix("CREATE CONSTRAINT ")?.split(' ').next()
 }
 
 /// The last finished version, and the one begun but not finished.

@@ -33,7 +33,7 @@ const DRAIN_CRASHES_MAX: u32 = 3;
 
 /// What a supervisor tells a cell.
 pub(super) enum Order {
-    /// Restart after the delay, whatever you are doing.
+    /// Restart this long after you went down, or from now when you did not, whatever you are doing.
     Restart(Duration),
     /// Stop the actor, keep the queue, wait.
     Suspend,
@@ -87,6 +87,8 @@ pub(super) struct Cell<A: Actor<Context = Context<A>> + Supervised> {
     /// Keeps actix' own mailbox open: without an address a context may neither live nor restart.
     address: Option<Addr<A>>,
     phase: Phase,
+    /// When it went down, while nothing was decided: the backoff counts from there.
+    down_at: Option<Instant>,
     drain: Option<Pin<Box<Sleep>>>,
     drain_crashes: u32,
     orders: mpsc::UnboundedReceiver<Order>,
@@ -111,6 +113,7 @@ impl<A: Actor<Context = Context<A>> + Supervised> Cell<A> {
             context: None,
             address: None,
             phase: Phase::ComingUp { restart },
+            down_at: None,
             drain: None,
             drain_crashes: 0,
             orders,
@@ -136,9 +139,10 @@ impl<A: Actor<Context = Context<A>> + Supervised> Cell<A> {
                 Some(Order::Restart(_) | Order::Suspend) if self.drain.is_some() => {}
                 Some(Order::Restart(delay)) => {
                     self.quiesce();
-                    self.core.node.set_back_at(Some(Instant::now() + delay));
+                    let back_at = self.down_at.take().unwrap_or_else(Instant::now) + delay;
+                    self.core.node.set_back_at(Some(back_at));
                     self.core.node.set_state(ChildState::Restarting);
-                    self.phase = Phase::Backoff(Box::pin(tokio::time::sleep(delay)));
+                    self.phase = Phase::Backoff(Box::pin(tokio::time::sleep_until(back_at)));
                 }
                 Some(Order::Suspend) => {
                     self.quiesce();
@@ -230,6 +234,7 @@ impl<A: Actor<Context = Context<A>> + Supervised> Cell<A> {
         let generation = self.core.node.generation();
         let settled = self.drain.is_some();
         if !settled {
+            self.down_at = Some(Instant::now());
             self.core.node.set_state(ChildState::Crashed);
             self.phase = Phase::Awaiting;
         }

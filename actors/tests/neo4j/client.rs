@@ -48,6 +48,7 @@ async fn the_client_keeps_its_promises_on_a_real_server() {
     the_fault_is_told_by_the_code(&client).await;
     a_slow_statement_ends_in_time_and_is_no_failure_of_the_server(&client).await;
     an_abandoned_transaction_holds_no_lock(&client).await;
+    an_index_that_lost_its_constraint_stops_no_migration(&client).await;
     a_half_finished_migration_is_resumed(&client).await;
     let health = client.health().await;
     assert!(health.serving && health.running == 0, "{health:?}");
@@ -187,4 +188,15 @@ async fn a_half_finished_migration_is_resumed(client: &Neo4jClient) {
     assert_eq!((again.from, again.to, again.resumed), (2, 2, false));
     let error = run(client, "test", &list[..1], soon()).await.unwrap_err();
     assert!(error.to_string().contains("newer"), "{error}");
+}
+
+/// As a server that was killed at the wrong moment leaves it.
+async fn an_index_that_lost_its_constraint_stops_no_migration(client: &Neo4jClient) {
+    let text = "CREATE INDEX umcp_lost FOR (n:Lost) ON (n.a)";
+    client.write(vec![Statement::new(text)], soon(), true).await.unwrap();
+    let text = "CREATE CONSTRAINT umcp_lost IF NOT EXISTS FOR (n:Lost) REQUIRE n.a IS UNIQUE";
+    let unique = Migration { version: 1, name: "unique", statements: vec![text.into()] };
+    run(client, "lost", &[unique], soon()).await.unwrap();
+    let found = "SHOW CONSTRAINTS YIELD name WHERE name = 'umcp_lost' RETURN count(*) AS x";
+    assert_eq!(read(client, found).await.unwrap(), json!(1));
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ultimate_mcp_actors::neo4j::{Limits, Neo4jClient, Neo4jOptions, Params};
-use ultimate_mcp_testkit::{Certificate, HaProxy, free_port, neo4j_exclusive};
+use ultimate_mcp_testkit::{Certificate, TlsFront, neo4j_exclusive};
 
 use super::client::{options, soon, unobserved};
 
@@ -11,17 +11,10 @@ use super::client::{options, soon, unobserved};
 async fn certificates_are_verified_unless_any_is_asked_for() {
     let turn = neo4j_exclusive().await;
     let folder = tempfile::TempDir::new().unwrap();
-    let Certificate { cert, both } = Certificate::make(folder.path(), "server");
+    let front = TlsFront::start(turn.server.port);
+    let (cert, port) = (folder.path().join("server.pem"), front.port());
+    std::fs::write(&cert, front.certificate("first")).unwrap();
     let other = Certificate::make(folder.path(), "other").cert;
-    let port = free_port();
-    let configuration = format!(
-        "global\n  maxconn 100\ndefaults\n  mode tcp\n  timeout connect 5s\n  timeout client 1m\n  timeout server 1m\n\
-         frontend tls\n  bind 127.0.0.1:{port} ssl crt {}\n  default_backend neo4j\n\
-         backend neo4j\n  server one 127.0.0.1:{}\n",
-        both.display(),
-        turn.server.port
-    );
-    let _front = HaProxy::start(&configuration, port);
     let reaches = async |scheme: &str, ca_file: Option<&Path>| {
         let options = Neo4jOptions {
             uri: format!("{scheme}://127.0.0.1:{port}"),

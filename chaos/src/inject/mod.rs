@@ -95,6 +95,7 @@ pub fn begin(fault: Fault, scene: &Scene<'_>, rng: &mut Rng) -> Result<Begun> {
         Fault::PauseServer => (rng.millis(500, 2000), process::pause(world.server())?),
         Fault::KillLauncher => (rng.millis(1500, 2500), process::kill_launcher(world)?),
         Fault::KillCells => (lasts, process::kill_cells(world, rng)),
+        Fault::KillZygote => (lasts, process::kill_zygote(world, rng)),
         Fault::Kill(Engine::Redis) => (lasts, process::kill_redis(world)),
         Fault::Kill(Engine::Neo4j) => (lasts, process::kill_neo4j(world)?),
         Fault::PauseRedis => (lasts, process::pause_redis(world)),

@@ -46,6 +46,22 @@ pub(super) fn kill_cells(world: &World, rng: &Rng) -> Undo {
     })
 }
 
+pub(super) fn kill_zygote(world: &World, rng: &Rng) -> Undo {
+    let (server, mut rng) = (Arc::clone(world.server()), rng.clone());
+    meanwhile(move || {
+        std::thread::sleep(rng.millis(100, 300));
+        let family = server.pid().map(census::family).unwrap_or_default();
+        let launcher = family.iter().find(|life| life.name.starts_with("cell-launcher"));
+        let children = launcher.map(|launcher| census::children(launcher.pid)).unwrap_or_default();
+        let zygote =
+            |pid: &u32| family.iter().any(|life| life.pid == *pid && life.name == "python3");
+        // Two while one replaces the other; either may have ended by itself meanwhile.
+        for pid in children.into_iter().filter(zygote) {
+            let _ = signal(pid, "KILL");
+        }
+    })
+}
+
 pub(super) fn kill_redis(world: &World) -> Undo {
     let redis = Arc::clone(&world.redis);
     redis.lock().unwrap_or_else(PoisonError::into_inner).kill();

@@ -254,7 +254,7 @@ impl Session {
         self.shared.send(&begin.encode(), &[]).await.map_err(|_| End::LauncherLost)?;
         let began = Instant::now();
         let patience = wall + STEP_GRACE + LAUNCHER_SLACK;
-        let request = ask.encode(token);
+        let request = ask.encode(token, talk.before.interrupted);
         let exchange = self.exchange(talk, &request, token, output);
         let reply = match tokio::time::timeout(patience, exchange).await {
             Ok(Ok(Some(reply))) => reply,

@@ -31,27 +31,38 @@ const OWN_NAMESPACES: i32 = libc::CLONE_NEWNS
 
 /// The life of init.
 pub(crate) fn run(seed: &Seed, common: &Common) -> Infallible {
-    let report = match live(seed, common) {
-        Ok(report) => report,
-        Err((stage, errno)) => Report::Failed { stage: stage as u8, errno: errno.raw_os_error() },
-    };
+    say_and_leave(seed, live(seed, common))
+}
+
+/// The last word of an init, as [`run`] says it.
+pub(super) fn say_and_leave(seed: &Seed, report: Result<Report, Failure>) -> ! {
+    match report {
+        Ok(report) => leave(seed, report),
+        Err((stage, errno)) => {
+            leave(seed, Report::Failed { stage: stage as u8, errno: errno.raw_os_error() })
+        }
+    }
+}
+
+fn leave(seed: &Seed, report: Report) -> ! {
     // Nobody is left to tell when this fails: the launcher is gone, and so are we.
     let _ = socket::send(&seed.control, &report.encode(), &[]);
     sys::exit_now(0)
 }
 
 fn live(seed: &Seed, common: &Common) -> Result<Report, Failure> {
-    prepare(seed, common)?;
+    prepare(seed, common, &[])?;
     let order = await_order(seed)?;
     let work = rootfs::furnish(&order)?;
     shield(seed)?;
     start_and_reap(seed, common, order, work)
 }
 
-/// Everything that does not depend on the run.
-fn prepare(seed: &Seed, common: &Common) -> Result<(), Failure> {
+/// Everything that does not depend on the run. Descriptors other than its own and `kept` are closed.
+pub(super) fn prepare(seed: &Seed, common: &Common, kept: &[i32]) -> Result<(), Failure> {
     let mut keep: Vec<i32> = seed.join.iter().map(AsRawFd::as_raw_fd).collect();
     keep.push(seed.control.as_raw_fd());
+    keep.extend(kept);
     sys::close_all_but(&mut keep).at(Stage::Process)?;
     sys::unblock_signals();
     let _ = rustix::thread::set_name(c"cell-init");
@@ -73,7 +84,7 @@ fn prepare(seed: &Seed, common: &Common) -> Result<(), Failure> {
 
 /// Unreadable, and dead with the launcher. The kernel undoes both whenever ids change, those for file
 /// access included (commit_creds of kernel/cred.c), so this follows every such change.
-fn shield(seed: &Seed) -> Result<(), Failure> {
+pub(super) fn shield(seed: &Seed) -> Result<(), Failure> {
     sys::prctl(libc::PR_SET_DUMPABLE, 0).at(Stage::Identity)?;
     die_with_launcher(seed)
 }
@@ -96,7 +107,7 @@ fn hear(seed: &Seed, buffer: &mut [u8]) -> Result<Vec<OwnedFd>, Failure> {
     }
 }
 
-fn await_order(seed: &Seed) -> Result<Order, Failure> {
+pub(super) fn await_order(seed: &Seed) -> Result<Order, Failure> {
     let mut fds = hear(seed, &mut [0; 8])?.into_iter();
     let mut next = || fds.next().ok_or((Stage::Process, Errno::BADF));
     let (runfile, stdin, stdout, stderr) = (File::from(next()?), next()?, next()?, next()?);
@@ -139,7 +150,9 @@ fn start_and_reap(
     socket::send(&seed.control, &Report::Ready.encode(), &given).at(Stage::Fork)?;
     // By name, before everything is closed by number: nothing may be closed twice.
     drop((work, interpreter, order, failure_out, compiled_out));
-    step_back(seed, &failure_in, compiled_in.as_ref()).at(Stage::Privileges)?;
+    let pipes = [Some(&failure_in), compiled_in.as_ref()].into_iter().flatten();
+    let pipes: Vec<i32> = pipes.map(AsRawFd::as_raw_fd).collect();
+    step_back(seed, &pipes).at(Stage::Privileges)?;
     let exit = reap_until(main);
     let failure = read_failure(&failure_in);
     let compiled = compiled_in.as_ref().is_none_or(said_so);
@@ -157,22 +170,22 @@ fn handle_of(child: i32) -> Result<OwnedFd, Errno> {
 }
 
 /// A pipe out of the way of the numbers that the payload's own descriptors get.
-fn high_pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
+pub(super) fn high_pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
     let (input, output) = pipe_with(PipeFlags::CLOEXEC)?;
     Ok((fcntl_dupfd_cloexec(&input, ABOVE)?, fcntl_dupfd_cloexec(&output, ABOVE)?))
 }
 
-/// Init needs nothing any more but to wait, to kill, to read two pipes and to write one message.
-fn step_back(seed: &Seed, failure: &OwnedFd, compiled: Option<&OwnedFd>) -> Result<(), Errno> {
-    let mut keep = vec![seed.control.as_raw_fd(), failure.as_raw_fd()];
-    keep.extend(compiled.map(AsRawFd::as_raw_fd));
+/// Init needs nothing any more but to wait, to kill, to read its pipes and to write one message.
+pub(super) fn step_back(seed: &Seed, pipes: &[i32]) -> Result<(), Errno> {
+    let mut keep = vec![seed.control.as_raw_fd()];
+    keep.extend(pipes);
     sys::close_all_but(&mut keep)?;
     sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1)?;
     sys::keep_only_kill()
 }
 
 /// Reaps whatever ends, orphans of the payload included, until its first process has.
-fn reap_until(main: i32) -> Exit {
+pub(super) fn reap_until(main: i32) -> Exit {
     while let Some((pid, status)) = sys::wait_any() {
         if pid == main {
             return match libc::WIFSIGNALED(status) {
@@ -186,7 +199,7 @@ fn reap_until(main: i32) -> Exit {
 
 /// Kills and reaps what the program left behind. Afterwards init is alone in its namespace: a fork
 /// that raced with the kill has been adopted and is waited for by the next round.
-fn end_the_rest() {
+pub(super) fn end_the_rest() {
     loop {
         sys::kill_all_others();
         if sys::wait_any().is_none() {
@@ -206,6 +219,6 @@ fn read_failure(pipe: &OwnedFd) -> Option<(u8, i32)> {
 
 /// Whether the program said that its source compiled. A process it left behind may still hold the
 /// other end open, so the pipe is asked, not awaited.
-fn said_so(pipe: &OwnedFd) -> bool {
+pub(super) fn said_so(pipe: &OwnedFd) -> bool {
     rustix::io::ioctl_fionread(pipe).unwrap_or(0) > 0
 }

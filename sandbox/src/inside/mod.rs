@@ -5,9 +5,10 @@
 //! continues past one. The order comes last so that a sandbox can be prepared before it is needed.
 
 pub(crate) mod init;
-mod payload;
+pub(crate) mod payload;
 mod report;
 mod rootfs;
+pub(crate) mod waiting;
 
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -52,6 +53,26 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
+    /// The stage of a number that this crate wrote.
+    fn from_number(number: u8) -> Self {
+        const ALL: [Stage; 13] = [
+            Stage::Process,
+            Stage::Groups,
+            Stage::Identity,
+            Stage::Namespaces,
+            Stage::Root,
+            Stage::Network,
+            Stage::Files,
+            Stage::Fork,
+            Stage::Limits,
+            Stage::Privileges,
+            Stage::Landlock,
+            Stage::Seccomp,
+            Stage::Exec,
+        ];
+        ALL.get(usize::from(number)).copied().unwrap_or(Stage::Process)
+    }
+
     /// What was being done, for messages.
     pub(crate) fn describe(number: u8) -> &'static str {
         match number {

@@ -4,7 +4,7 @@
 //! Refuses to go on after any failure except a kernel without Landlock.
 
 use std::convert::Infallible;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, OwnedFd};
 
 use landlock::{
@@ -19,13 +19,15 @@ use crate::spec::Profile;
 use crate::sys;
 
 /// The clean environment; a run's own variables come after and win.
-const ENVIRONMENT: &[(&str, &str)] = &[
+pub(crate) const ENVIRONMENT: &[(&str, &str)] = &[
     ("PATH", "/usr/local/bin:/usr/bin:/bin"),
     ("HOME", WORK_DIR),
     ("TMPDIR", "/tmp"),
     ("LANG", "C.UTF-8"),
 ];
 
+/// What the kernel calls an interpreter that was executed.
+const INTERPRETER_NAME: &CStr = c"python3";
 /// Descriptor on which a program says that its source compiled.
 const COMPILE_FD: i32 = 3;
 /// Descriptors on which the driver of a sandbox that stays reads requests and writes replies.
@@ -51,7 +53,43 @@ pub(super) fn become_payload(
     setsid().at(Stage::Fork)?;
     descriptors(order, failures, compiled).at(Stage::Fork)?;
     sys::schedule_ordinarily(0).at(Stage::Limits)?;
+    fixed_limits().at(Stage::Limits)?;
     resource_limits(order, identity, common).at(Stage::Limits)?;
+    give_up(identity)?;
+    let (program, argv, env) = command(order).at(Stage::Exec)?;
+    if common.landlock {
+        confine().map_err(|_| (Stage::Landlock, Errno::PERM))?;
+    }
+    sys::install_filter(filter).at(Stage::Seccomp)?;
+    Err((Stage::Exec, sys::exec(&program, &argv, &env)))
+}
+
+/// Confines an interpreter that has started already and waits: all of [`become_payload`] but the streams and
+/// the limits that a run chooses.
+pub(super) fn confine_waiting(identity: Identity, common: &Common) -> Result<(), Failure> {
+    let filter = common.filters.get(&Profile::Python).ok_or((Stage::Seccomp, Errno::INVAL))?;
+    setsid().at(Stage::Fork)?;
+    sys::schedule_ordinarily(0).at(Stage::Limits)?;
+    fixed_limits().at(Stage::Limits)?;
+    give_up(identity)?;
+    // What an exec would have done: the name, and that a process may look at itself (proc(5)).
+    let _ = rustix::thread::set_name(INTERPRETER_NAME);
+    sys::prctl(libc::PR_SET_DUMPABLE, 1).at(Stage::Privileges)?;
+    if common.landlock {
+        confine().map_err(|_| (Stage::Landlock, Errno::PERM))?;
+    }
+    sys::install_filter(filter).at(Stage::Seccomp)
+}
+
+/// Sets what a run chooses, from outside, on the interpreter that waits for it.
+pub(super) fn limit_waiting(main: i32, order: &Order) -> Result<(), Errno> {
+    let limits = &order.head.limits;
+    sys::limit_other(main, libc::RLIMIT_FSIZE, limits.disk_bytes)?;
+    sys::limit_other(main, libc::RLIMIT_NPROC, u64::from(limits.pids))
+}
+
+/// Rights and ids; then the place where a program begins.
+fn give_up(identity: Identity) -> Result<(), Failure> {
     sys::drop_capabilities().at(Stage::Privileges)?;
     if let Identity::Slot { .. } = identity {
         sys::become_id(PAYLOAD_ID, PAYLOAD_ID, true).at(Stage::Privileges)?;
@@ -60,12 +98,7 @@ pub(super) fn become_payload(
     sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1).at(Stage::Privileges)?;
     chdir(WORK_DIR).at(Stage::Exec)?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    let (program, argv, env) = command(order).at(Stage::Exec)?;
-    if common.landlock {
-        confine().map_err(|_| (Stage::Landlock, Errno::PERM))?;
-    }
-    sys::install_filter(filter).at(Stage::Seccomp)?;
-    Err((Stage::Exec, sys::exec(&program, &argv, &env)))
+    Ok(())
 }
 
 /// Exactly 0, 1, 2 and, when asked for, the compile signal or the two pipes of steps; `failures` closes itself at exec.
@@ -94,18 +127,23 @@ fn descriptors(order: &Order, failures: &OwnedFd, compiled: Option<&OwnedFd>) ->
     sys::close_all_but(&mut keep)
 }
 
-fn resource_limits(order: &Order, identity: Identity, common: &Common) -> Result<(), Errno> {
-    let limits = &order.head.limits;
+/// The limits that are the same for every run.
+fn fixed_limits() -> Result<(), Errno> {
     let both = |resource, value| sys::limit(resource, value, value);
     both(libc::RLIMIT_CORE, 0)?;
     both(libc::RLIMIT_NOFILE, OPEN_FILES)?;
-    both(libc::RLIMIT_FSIZE, limits.disk_bytes)?;
     both(libc::RLIMIT_MEMLOCK, LOCKED_BYTES)?;
     both(libc::RLIMIT_MSGQUEUE, 0)?;
     both(libc::RLIMIT_NICE, 0)?;
     both(libc::RLIMIT_RTPRIO, 0)?;
     both(libc::RLIMIT_SIGPENDING, PENDING_SIGNALS)?;
-    sys::limit(libc::RLIMIT_STACK, STACK_SOFT_BYTES, STACK_HARD_BYTES)?;
+    sys::limit(libc::RLIMIT_STACK, STACK_SOFT_BYTES, STACK_HARD_BYTES)
+}
+
+fn resource_limits(order: &Order, identity: Identity, common: &Common) -> Result<(), Errno> {
+    let limits = &order.head.limits;
+    let both = |resource, value| sys::limit(resource, value, value);
+    both(libc::RLIMIT_FSIZE, limits.disk_bytes)?;
     // Counted per user namespace since Linux 5.14, so it bounds this run alone; init is counted too
     // where it shares the payload's uid.
     let init = u64::from(matches!(identity, Identity::Own { .. }));

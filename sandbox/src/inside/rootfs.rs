@@ -38,8 +38,19 @@ pub(super) fn prepare(masks: &[(CString, bool)]) -> Result<(), Errno> {
 /// Adds the places of one run, with its input files. Answers the working directory, which the server
 /// collects artifacts from.
 pub(super) fn furnish(order: &Order) -> Result<OwnedFd, Failure> {
-    let (disk_bytes, files) = (order.head.limits.disk_bytes, order.head.files.len() as u64);
-    private_places(disk_bytes, files).at(Stage::Root)?;
+    places(order.head.limits.disk_bytes, order.head.files.len() as u64).at(Stage::Root)?;
+    fill(order)
+}
+
+/// Changes the size of [`places`] that exist already.
+pub(super) fn resize(disk_bytes: u64, files: u64) -> Result<(), Errno> {
+    let options = format!("size={disk_bytes},nr_inodes={}\0", INODES + 2 * files);
+    let options = CStr::from_bytes_with_nul(options.as_bytes()).map_err(|_| Errno::INVAL)?;
+    mount_remount(WORK_DIR, PRIVATE, options)
+}
+
+/// Writes the input files. Answers the working directory.
+pub(super) fn fill(order: &Order) -> Result<OwnedFd, Failure> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let work = openat(CWD, WORK_DIR, flags, Mode::empty()).at(Stage::Root)?;
     as_payload(|| place_files(&order.runfile, &order.head.files, &work)).at(Stage::Files)?;
@@ -47,7 +58,7 @@ pub(super) fn furnish(order: &Order) -> Result<OwnedFd, Failure> {
 }
 
 /// One tmpfs serves `/box`, `/tmp` and `/dev/shm`, so that `disk_bytes` bounds them together.
-fn private_places(disk_bytes: u64, files: u64) -> Result<(), Errno> {
+pub(super) fn places(disk_bytes: u64, files: u64) -> Result<(), Errno> {
     let inodes = INODES + 2 * files;
     let options = format!(
         "size={disk_bytes},nr_inodes={inodes},mode=0755,uid={PAYLOAD_ID},gid={PAYLOAD_ID}\0"

@@ -6,12 +6,14 @@ import sys, posix, _ast, _signal
 
 def drive():
     main = posix.getpid()
-    busy = [False]
+    # Whether the user's code runs, and whether an interrupt came when it did not yet.
+    busy = [False, False]
     scope = prepare()
 
     def interrupt(number, frame):
         if busy[0]:
             raise KeyboardInterrupt
+        busy[1] = True
 
     def in_child():
         # A fork of the user's own must neither take requests nor answer them.
@@ -28,7 +30,9 @@ def drive():
         head = exactly(16)
         token, length = head[4:12], int.from_bytes(head[12:16], "little")
         fields = Fields(exactly(length))
-        kind = fields.number(1)
+        kind, stale = fields.number(1), fields.number(1)
+        if stale:
+            busy[1] = False
         _signal.signal(_signal.SIGINT, interrupt)
         if kind == 1:
             name, code = fields.bytes().decode(), fields.bytes()
@@ -120,13 +124,15 @@ def guarded(busy, body, bounds, name="", lines=()):
     try:
         try:
             busy[0] = True
+            if busy[1]:
+                raise KeyboardInterrupt
             answer = shown(body(), bounds)
             flush()
         finally:
             busy[0] = False
         return answer
     except BaseException as error:
-        busy[0] = False
+        busy[:] = False, False
         problem = error
     try:
         try:

@@ -8,11 +8,13 @@
 
 mod cgroup;
 mod mounts;
+mod pool;
 mod run;
 mod steps;
 mod template;
 mod trial;
 mod watch;
+mod zygote;
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
@@ -25,6 +27,8 @@ use rustix::io::Errno;
 
 use self::cgroup::RunGroup;
 use self::run::{Demand, Ground, Prepared, Progress, Run};
+use self::zygote::Zygotes;
+use crate::language;
 use crate::options::LauncherOptions;
 use crate::probe::CellCapabilities;
 use crate::sys;
@@ -36,6 +40,7 @@ pub const LAUNCHER_ARGUMENT: &str = "cell-launcher";
 
 const TOKEN_CONTROL: u64 = 0;
 const TOKEN_TERMINATION: u64 = 1;
+const TOKEN_ZYGOTE: u64 = 2;
 /// Tokens of runs start here: two per run, init's socket and its process.
 const TOKEN_RUNS: u64 = 16;
 /// The launcher's nice value, where it may choose.
@@ -128,11 +133,16 @@ struct Launcher {
     runs: HashMap<u64, Run>,
     /// Prepared sandboxes, oldest first.
     spares: VecDeque<Prepared>,
+    zygotes: Zygotes,
+    /// Prepared sandboxes in which an interpreter waits, oldest first.
+    waiting: VecDeque<Prepared>,
     refill_at: Option<Instant>,
     serial: u64,
     free_slots: Vec<u16>,
     outbox: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
     leftovers: Vec<RunGroup>,
+    /// A zygote is gone, and may have left a child that nobody knows of.
+    strays: bool,
 }
 
 impl Launcher {
@@ -149,22 +159,26 @@ impl Launcher {
         let mut tried = trial::prepare(&options);
         tried.self_test(&null);
         let capabilities = tried.capabilities();
+        let library = tried.take_library();
         Ok(Self {
             control,
             _termination: termination,
             epoll,
             null,
             free_slots: (0..trial::slots(&options)).rev().collect(),
+            zygotes: Zygotes::new(options.zygote.clone(), library),
             options,
             ground: tried.ground,
             identities: tried.identities,
             capabilities,
             runs: HashMap::new(),
             spares: VecDeque::new(),
+            waiting: VecDeque::new(),
             refill_at: Some(Instant::now()),
             serial: 0,
             outbox: VecDeque::new(),
             leftovers: Vec::new(),
+            strays: false,
         })
     }
 
@@ -181,11 +195,13 @@ impl Launcher {
                             return Ok(());
                         }
                     }
+                    TOKEN_ZYGOTE => self.hear_zygotes(),
                     token => self.hear_run(token)?,
                 }
             }
             self.flush()?;
             self.enforce();
+            self.tend_zygotes();
             self.refill();
         }
     }
@@ -193,8 +209,14 @@ impl Launcher {
     /// Waits for something to happen, at most until the next deadline.
     fn wait(&self) -> Result<Vec<u64>, Errno> {
         let now = Instant::now();
-        let mut until = self.runs.values().filter_map(Run::wakeup).chain(self.refill_at).min();
-        if !self.leftovers.is_empty() {
+        let mut until = self
+            .runs
+            .values()
+            .filter_map(Run::wakeup)
+            .chain(self.refill_at)
+            .chain(self.zygotes.wakeup())
+            .min();
+        if self.strays || !self.leftovers.is_empty() {
             let soon = now + REMOVAL_PAUSE;
             until = Some(until.map_or(soon, |at| at.min(soon)));
         }
@@ -267,8 +289,14 @@ impl Launcher {
         if in_hand >= usize::from(self.options.runs_max) {
             return Err((Refusal::Busy, "every slot is taken".to_owned()));
         }
-        let demand = Demand { id, limits: head.limits, runfile, stdin, steps: head.steps };
-        let run = self.order(demand).map_err(isolation)?;
+        let demand =
+            Demand { id, limits: head.limits, runfile, stdin, steps: head.steps, again: false };
+        let run = self.order(demand, language::suits_zygote(&head)).map_err(isolation)?;
+        self.attend_to(run);
+        Ok(())
+    }
+
+    fn attend_to(&mut self, run: Run) {
         self.serial += 1;
         let first = TOKEN_RUNS + 2 * self.serial;
         for (source, token) in run.sources().into_iter().zip([first, first + 1]) {
@@ -278,50 +306,6 @@ impl Launcher {
         }
         self.runs.insert(self.serial, run);
         self.refill_at = Some(Instant::now() + REFILL_PAUSE);
-        Ok(())
-    }
-
-    /// Gives the order to a prepared sandbox, or to one prepared now.
-    fn order(&mut self, demand: Demand) -> Result<Run, String> {
-        let sandbox = match self.spares.pop_front() {
-            Some(spare) => spare,
-            None => self.prepare()?,
-        };
-        let ground = self.ground.as_ref().ok_or("there is no root to run in")?;
-        sandbox.order(demand, ground).map_err(|(sandbox, message)| {
-            self.free_slots.push(sandbox.slot);
-            sandbox.abandon(&ground.cgroups);
-            message
-        })
-    }
-
-    fn prepare(&mut self) -> Result<Prepared, String> {
-        let ground = self.ground.as_ref().ok_or("there is no root to run in")?;
-        let slot = self.free_slots.pop().ok_or("every slot is taken")?;
-        self.serial += 1;
-        let made = Prepared::new(self.serial, slot, self.identities.of(slot), ground);
-        if made.is_err() {
-            self.free_slots.push(slot);
-        }
-        made
-    }
-
-    /// Prepares one sandbox when it is time to, so that runs in hand are attended to in between.
-    fn refill(&mut self) {
-        let now = Instant::now();
-        if self.refill_at.is_none_or(|at| now < at) {
-            return;
-        }
-        self.refill_at = None;
-        let willing = self.capabilities.refusal(self.options.allow_degraded).is_none();
-        if !willing || self.spares.len() >= usize::from(self.options.spares) {
-            return;
-        }
-        // A failure shows when a run needs the sandbox: it tries again and tells its caller.
-        if let Ok(spare) = self.prepare() {
-            self.spares.push_back(spare);
-            self.refill_at = Some(now + REFILL_PAUSE);
-        }
     }
 
     fn kill(&mut self, id: u64, cause: KillCause) {
@@ -399,17 +383,32 @@ impl Launcher {
                 self.hear_run(TOKEN_RUNS + 2 * serial)?;
             }
         }
-        let (Some(run), Some(ground)) = (self.runs.remove(&serial), &self.ground) else {
+        let (Some(mut run), Some(ground)) = (self.runs.remove(&serial), &self.ground) else {
             return Ok(());
         };
         let reaped_ns = run.reap();
-        if !run.told {
+        let undone = run.undone();
+        if undone.is_none() && !run.told {
             let (id, outcome) = (run.id, run.outcome(ground, reaped_ns));
             self.post(Event::Finished { id, outcome }, Vec::new())?;
         }
         self.free_slots.push(run.slot);
         self.leftovers.push(run.into_group());
         self.sweep();
+        undone.map_or(Ok(()), |demand| self.repeat(demand))
+    }
+
+    /// A run whose sandbox was lost before its code began gets a fresh one, for the others that were
+    /// prepared may have been lost with it.
+    fn repeat(&mut self, demand: Demand) -> Result<(), LauncherError> {
+        let id = demand.id;
+        match self.order_afresh(demand) {
+            Ok(run) => self.attend_to(run),
+            Err(message) => {
+                let refusal = Refusal::Isolation;
+                self.post(Event::Refused { id, refusal, message }, Vec::new())?;
+            }
+        }
         Ok(())
     }
 
@@ -419,6 +418,7 @@ impl Launcher {
         for run in self.runs.values_mut() {
             run.enforce(now, ground);
         }
+        self.end_strays();
         self.sweep();
     }
 
@@ -458,7 +458,8 @@ impl Launcher {
     /// Kills every run, waits for them to vanish, removes what is ours.
     fn close(&mut self) {
         let Some(ground) = &self.ground else { return };
-        for spare in self.spares.drain(..) {
+        self.leftovers.extend(self.zygotes.close(ground));
+        for spare in self.spares.drain(..).chain(self.waiting.drain(..)) {
             spare.abandon(&ground.cgroups);
         }
         for run in self.runs.values_mut() {

@@ -15,6 +15,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 use super::cgroup::{Cgroups, RunGroup};
 use super::steps::Steps;
 use super::watch;
+use super::zygote::Zygotes;
 use crate::inside::{Common, Identity, PAYLOAD_ID, Report, Seed, Stage, init};
 use crate::spec::Limits;
 use crate::sys;
@@ -52,6 +53,8 @@ pub(crate) struct Demand {
     pub(crate) stdin: OwnedFd,
     /// It stays, driven by requests.
     pub(crate) steps: bool,
+    /// A sandbox was lost before the code began, and this is for another.
+    pub(crate) again: bool,
 }
 
 /// A run between its order and the end of its last process.
@@ -66,6 +69,8 @@ pub(crate) struct Run {
     pub(crate) outputs: Option<(OwnedFd, OwnedFd)>,
     /// What it has when it stays.
     pub(crate) steps: Option<Steps>,
+    /// What was asked, until the code has begun.
+    demand: Option<Demand>,
     pid: i32,
     group: RunGroup,
     limits: Limits,
@@ -89,15 +94,35 @@ pub(crate) enum Progress {
     Over,
 }
 
+/// Why there is no sandbox, and the control groups that could not be removed yet.
+pub(crate) struct Unprepared {
+    pub(crate) message: String,
+    pub(crate) left: Option<RunGroup>,
+}
+
+impl From<String> for Unprepared {
+    fn from(message: String) -> Self {
+        Self { message, left: None }
+    }
+}
+
 impl Prepared {
+    /// Init's process.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid
+    }
+
     /// Forks an init with a user and a process namespace, maps its ids and lets it prepare the rest.
+    ///
+    /// With `zygotes`, the one that is up forks it, with an interpreter that waits in it.
     pub(crate) fn new(
         serial: u64,
         slot: u16,
         identity: Identity,
         ground: &Ground,
-    ) -> Result<Self, String> {
-        let say = |what: &str, errno: Errno| format!("{what}: {errno}");
+        zygotes: Option<&mut Zygotes>,
+    ) -> Result<Self, Unprepared> {
+        let say = |what: &str, errno: Errno| Unprepared::from(format!("{what}: {errno}"));
         let flags = SocketFlags::CLOEXEC;
         let (control, inner) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
             .map_err(|e| say("socketpair", e))?;
@@ -105,14 +130,18 @@ impl Prepared {
         let born = ground.cgroups.join_files(&group).and_then(|join| {
             let seed = Seed { control: inner, identity, join };
             let birthplace = ground.cgroups.birthplace(&group);
+            if let Some(zygotes) = zygotes {
+                return zygotes.bear(seed, birthplace);
+            }
             let body = || init::run(&seed, &ground.common);
             sys::clone_child(sys::BIRTH_NAMESPACES, birthplace, body)
         });
         let child = match born {
             Ok(child) => child,
+            // A zygote that did not answer in time may have borne it all the same.
             Err(errno) => {
-                ground.cgroups.remove(&group);
-                return Err(say("clone with new namespaces", errno));
+                let left = (!ground.cgroups.remove(&group)).then_some(group);
+                return Err(Unprepared { left, ..say("clone with new namespaces", errno) });
             }
         };
         let sandbox = Self { slot, pid: child.pid, pidfd: child.pidfd, control, group };
@@ -120,7 +149,7 @@ impl Prepared {
             Ok(()) => Ok(sandbox),
             Err(message) => {
                 sandbox.abandon(&ground.cgroups);
-                Err(message)
+                Err(message.into())
             }
         }
     }
@@ -143,8 +172,12 @@ impl Prepared {
         cgroups.remove_soon(&self.group);
     }
 
-    /// Turns the sandbox into a run: limits first, then the order.
-    pub(crate) fn order(self, demand: Demand, ground: &Ground) -> Result<Run, (Self, String)> {
+    /// Turns the sandbox into a run: limits first, then the order. On failure everything is given back.
+    pub(crate) fn order(
+        self,
+        demand: Demand,
+        ground: &Ground,
+    ) -> Result<Run, Box<(Self, Demand, String)>> {
         match self.send_order(&demand, ground) {
             Ok(Ends { stdout, stderr, steps }) => Ok(Run {
                 id: demand.id,
@@ -158,6 +191,7 @@ impl Prepared {
                 control: self.control,
                 group: self.group,
                 limits: demand.limits,
+                demand: Some(demand),
                 ordered: Instant::now(),
                 started: None,
                 ended: None,
@@ -167,7 +201,7 @@ impl Prepared {
                 next_look: None,
                 watched: watch::Usage::default(),
             }),
-            Err(message) => Err((self, message)),
+            Err(message) => Err(Box::new((self, demand, message))),
         }
     }
 
@@ -214,6 +248,7 @@ impl Run {
         match Report::decode(&buffer[..len]) {
             Ok(Report::Ready) => {
                 self.started = Some(now);
+                self.demand = None;
                 self.next_look = Some(now + self.first_look());
                 let mut fds = fds.into_iter();
                 let mut given = vec![fds.next()?];
@@ -305,6 +340,11 @@ impl Run {
         self.next_look = Some(now + pause);
     }
 
+    /// Init's process.
+    pub(crate) fn pid(&self) -> i32 {
+        self.pid
+    }
+
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -362,6 +402,18 @@ impl Run {
                 u64::try_from(ended.duration_since(started).as_nanos()).unwrap_or(u64::MAX)
             }),
         }
+    }
+
+    /// What was asked of a sandbox that nobody meant to end and that ended before the code began, killed
+    /// from outside or for want of memory: another may do it. Once.
+    pub(crate) fn undone(&mut self) -> Option<Demand> {
+        if self.told || self.exit != Exit::Unknown || self.killed != KillCause::None {
+            return None;
+        }
+        let demand = self.demand.take().filter(|demand| !demand.again)?;
+        // Init says that the code has begun just after it has: some of the input may have been read.
+        let _ = rustix::fs::seek(&demand.stdin, rustix::fs::SeekFrom::Start(0));
+        Some(Demand { again: true, ..demand })
     }
 
     /// Reaps init, whose pidfd is readable; answers the processor time of the tree in nanoseconds.

@@ -14,6 +14,7 @@ use rustix::process::{getegid, geteuid};
 use super::cgroup::Cgroups;
 use super::run::{Demand, Ground, Prepared, Progress};
 use super::template::{self, Privilege};
+use super::zygote;
 use crate::inside::{Common, Identity, Stage};
 use crate::options::LauncherOptions;
 use crate::probe::{Capability, CellCapabilities};
@@ -58,6 +59,9 @@ impl Identities {
 /// What was tried, and what came out of it.
 pub(super) struct Trial {
     pub(super) ground: Option<Ground>,
+    /// What zygotes load, when they are wanted and possible.
+    pub(super) library: Option<OwnedFd>,
+    zygote: Option<PathBuf>,
     pub(super) identities: Identities,
     items: Vec<Capability>,
     slots: u16,
@@ -77,6 +81,7 @@ pub(super) fn prepare(options: &LauncherOptions) -> Trial {
         let remedy = "make the directory (deploy/setup.sh run) or leave cell.tools_dir empty";
         items.push(item("operator tools", tools.is_some(), false, &detail, remedy));
     }
+    let library = zygote::library(options.zygote.as_ref());
     let mut identities = Identities::Own;
     let root = template::separate().and_then(|privilege| {
         if let (Privilege::Host, Some(base)) = (privilege, uid_range(options)) {
@@ -92,7 +97,8 @@ pub(super) fn prepare(options: &LauncherOptions) -> Trial {
         let common = Common { masks, landlock: has_landlock, memory_by_rlimit, filters };
         Ground { cgroups, common, ticks: sys::clock_ticks() }
     });
-    Trial { ground, identities, items, slots: slots(options) }
+    let zygote = options.zygote.as_ref().map(|zygote| zygote.library.clone());
+    Trial { ground, library, zygote, identities, items, slots: slots(options) }
 }
 
 /// The filter of each profile. Memory files are refused where nothing would account for them.
@@ -103,7 +109,8 @@ fn filters(memory_by_rlimit: bool) -> HashMap<Profile, Vec<Instruction>> {
 
 /// Slots for the runs in hand, as many that have ended and are being cleared away, and the spares.
 pub(super) fn slots(options: &LauncherOptions) -> u16 {
-    options.runs_max.saturating_mul(2).saturating_add(options.spares)
+    let born = options.zygote.as_ref().map_or(0, |zygote| zygote.spares);
+    options.runs_max.saturating_mul(2).saturating_add(options.spares).saturating_add(born)
 }
 
 impl Trial {
@@ -131,6 +138,19 @@ impl Trial {
             Identities::Slots { base } => format!("from {base}, two for each of {}", self.slots),
             Identities::Own => "the payload has the server's own uid on the host".to_owned(),
         };
+        if let Some(wanted) = self.zygote.take() {
+            let (slots, bounded) = (!own, self.bounds_memory());
+            let there = self.library.is_some();
+            let detail = match (there, slots && bounded) {
+                (true, true) => "interpreters are forked from one that has started".to_owned(),
+                (true, false) => "runs have no uid or no memory group of their own".to_owned(),
+                (false, _) => format!("no library at {:?}", wanted.display().to_string()),
+            };
+            let remedy = "put libultimate_mcp_sandbox.so beside the server's binary, and grant what hard \
+                limits need; or set cell.zygote.enabled = false";
+            let available = there && slots && bounded;
+            self.items.push(item("Python zygote", available, false, &detail, remedy));
+        }
         let remedy = "run as root, or give the server CAP_SETUID and CAP_SETGID";
         self.items.push(item("uid per run", !own, host_root, &detail, remedy));
         let detail = result.as_ref().err().cloned().unwrap_or_else(|| "passed".to_owned());
@@ -155,9 +175,12 @@ impl Trial {
         let spec = trial_spec(program.unwrap_or(&HARMLESS[0]));
         let runfile = File::from(runfile::write(&spec, false).map_err(|error| error.to_string())?);
         let stdin = null.try_clone().map_err(|error| error.to_string())?;
-        let sandbox = Prepared::new(0, 0, self.identities.of(0), ground)?;
-        let demand = Demand { id: 0, limits: spec.limits, runfile, stdin, steps: false };
-        let mut run = sandbox.order(demand, ground).map_err(|(sandbox, message)| {
+        let sandbox = Prepared::new(0, 0, self.identities.of(0), ground, None)
+            .map_err(|unprepared| unprepared.message)?;
+        let demand =
+            Demand { id: 0, limits: spec.limits, runfile, stdin, steps: false, again: false };
+        let mut run = sandbox.order(demand, ground).map_err(|failure| {
+            let (sandbox, _, message) = *failure;
             sandbox.abandon(&ground.cgroups);
             message
         })?;
@@ -171,6 +194,18 @@ impl Trial {
         let outcome = run.outcome(ground, reaped);
         ground.cgroups.remove_soon(&run.into_group());
         judge(&outcome)
+    }
+
+    /// The zygotes' library, where sandboxes have uids of their own and groups that bound memory: elsewhere
+    /// the limits of a run must stand before its interpreter starts.
+    pub(super) fn take_library(&mut self) -> Option<OwnedFd> {
+        let slots = matches!(self.identities, Identities::Slots { .. });
+        let usable = slots && self.bounds_memory();
+        self.library.take().filter(|_| usable)
+    }
+
+    fn bounds_memory(&self) -> bool {
+        self.ground.as_ref().is_some_and(|ground| ground.cgroups.limits_memory())
     }
 
     /// The answer for the server.

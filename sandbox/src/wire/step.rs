@@ -53,21 +53,26 @@ pub(crate) struct Reply {
 }
 
 impl Ask<'_> {
-    /// The whole frame.
-    pub(crate) fn encode(&self, token: u64) -> Vec<u8> {
+    /// The whole frame. `stale`: an interrupt meant for what was asked before may still reach the driver;
+    /// otherwise one that comes before it has begun is meant for this.
+    pub(crate) fn encode(&self, token: u64, stale: bool) -> Vec<u8> {
         let mut body = Encoder::default();
+        let kind = match self {
+            Self::Hello => HELLO,
+            Self::Step { .. } => STEP,
+            Self::Write { .. } => WRITE,
+        };
+        body.u8(kind).u8(u8::from(stale));
         match self {
-            Self::Hello => {
-                body.u8(HELLO);
-            }
+            Self::Hello => {}
             Self::Step { name, code } => {
-                body.u8(STEP).bytes(name.as_bytes()).bytes(code.as_bytes());
+                body.bytes(name.as_bytes()).bytes(code.as_bytes());
                 for most in [TEXT_BYTES_MAX, HTML_BYTES_MAX, PNG_BYTES_MAX] {
                     body.u32(u32::try_from(most).unwrap_or(u32::MAX));
                 }
             }
             Self::Write { files } => {
-                body.u8(WRITE).u32(u32::try_from(files.len()).unwrap_or(u32::MAX));
+                body.u32(u32::try_from(files.len()).unwrap_or(u32::MAX));
                 for file in *files {
                     body.bytes(file.path.as_bytes()).bytes(&file.content);
                 }

@@ -86,6 +86,17 @@ fn fds_of(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count)
 }
 
+/// Descriptors that a launcher at rest holds: while it prepares a sandbox it holds some for a moment.
+pub async fn steady_fds_of(launcher: u32) -> usize {
+    let (mut held, mut same) = (fds_of(launcher), 0);
+    while same < 10 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let now = fds_of(launcher);
+        (held, same) = (now, if now == held { same + 1 } else { 0 });
+    }
+    held
+}
+
 #[tokio::test]
 async fn sixteen_runs_at_once_keep_their_own_output() {
     let link = link().await;
@@ -242,7 +253,7 @@ async fn two_hundred_runs_leave_nothing_behind() {
     };
     bash(&link, "").await;
     eventually("the first run is swept, the spares wait", settled).await;
-    let before = (fds_of(launcher), fds_of(std::process::id()), mounts(launcher));
+    let before = (steady_fds_of(launcher).await, fds_of(std::process::id()), mounts(launcher));
     for round in 0..25 {
         let runs: Vec<_> = (0..8)
             .map(|n| {

@@ -12,3 +12,4 @@ mod lifecycle;
 mod limits;
 mod sessions;
 mod unprivileged;
+mod zygote;

@@ -109,6 +109,26 @@ async fn a_step_past_its_deadline_is_interrupted_and_the_sandbox_lives_on() {
 }
 
 #[tokio::test]
+async fn an_interrupt_that_comes_before_its_step_has_begun_is_not_lost_and_reaches_no_other() {
+    let link = link().await;
+    let session = open(&link).await;
+    // Long, so that its interrupt comes while it is still being read.
+    let endless = format!("#{}\nwhile True: pass", "x".repeat(500_000));
+    for micros in (0..2000).step_by(40) {
+        let report = step_in(&session, &endless, Duration::from_micros(micros)).await;
+        assert_eq!(
+            (report.status, &report.ended),
+            (Status::Timeout, &None),
+            "{micros}: {report:?}"
+        );
+        assert_eq!(value(&session, "1 + 1").await, "2", "after {micros}");
+        // Its end and its interrupt may cross: either way the next one is left alone.
+        let _ = step_in(&session, "pass", Duration::from_micros(micros)).await;
+        assert_eq!(value(&session, "1 + 1").await, "2", "after {micros}");
+    }
+}
+
+#[tokio::test]
 async fn a_step_that_ignores_its_interrupt_takes_the_sandbox_with_it() {
     let link = link().await;
     for code in [

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ultimate_mcp_sandbox::client::RunOptions;
+use ultimate_mcp_sandbox::options::ZygoteOptions;
 use ultimate_mcp_sandbox::spec::{InputFile, Language, Limits};
 use ultimate_mcp_sandbox::{LauncherOptions, Link};
 
@@ -46,7 +47,7 @@ fn programs(degraded: bool) -> Vec<Program> {
 }
 
 /// A run whose code, files, input and arguments hold the secret: later runs must find nothing of it.
-async fn victim(link: &Link, secret: &str) {
+async fn victim(link: &Link, secret: &str, born: bool) {
     let files = vec![InputFile { path: secret.to_owned(), content: secret.into() }];
     let code = format!("import sys; a = {secret:?}; print(len(sys.stdin.read()))");
     let limits = Limits {
@@ -61,7 +62,10 @@ async fn victim(link: &Link, secret: &str) {
     let mut spec = Language::Python
         .run_spec(secret.to_owned(), &code, files, secret.into(), limits)
         .expect("python3 is installed");
-    spec.env.push(("VICTIM_SECRET".to_owned(), secret.to_owned()));
+    // A run with variables of its own is not for a zygote.
+    if !born {
+        spec.env.push(("VICTIM_SECRET".to_owned(), secret.to_owned()));
+    }
     let report = link.run(spec, RunOptions::default()).await.expect("the victim runs");
     assert_eq!(report.return_code, Some(0), "{}", String::from_utf8_lossy(&report.stderr));
 }
@@ -77,21 +81,40 @@ async fn soon(condition: impl Fn() -> bool) -> bool {
     condition()
 }
 
+/// Descriptors of a launcher at rest. It prepares its spares in its idle moments and each holds some:
+/// a count taken before they are all there is lower than any count after.
+async fn descriptors_at_rest(launcher: u32, spares: usize) -> usize {
+    let ready = || host::children(launcher).len() == spares;
+    assert!(soon(ready).await, "the spares were not prepared: {:?}", host::children(launcher));
+    let mut steady = (host::descriptors(launcher), 0);
+    while steady.1 < 10 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let now = host::descriptors(launcher);
+        steady = if now == steady.0 { (now, steady.1 + 1) } else { (now, 0) };
+    }
+    steady.0
+}
+
 /// Runs the whole table and looks at the host afterwards; answers everything that is wrong.
-async fn table(degraded: bool, way: Way) -> Vec<String> {
+async fn table(degraded: bool, way: Way, zygote: Option<ZygoteOptions>) -> Vec<String> {
     let host = Arc::new(Host::new());
-    let tools = LauncherOptions { tools_dir: Some(host.tools()), ..options(degraded) };
-    let link = Link::spawn(tools).await.expect("the launcher starts");
+    let tools = Some(host.tools());
+    let all = LauncherOptions { tools_dir: tools, zygote: zygote.clone(), ..options(degraded) };
+    // Sandboxes prepared for later runs have processes and control groups, and so has a zygote.
+    let spares = usize::from(all.spares)
+        + zygote.as_ref().map_or(0, |zygote| usize::from(zygote.spares) + 1);
+    let link = Link::spawn(all).await.expect("the launcher starts");
     let launcher = link.launcher_pid();
-    victim(&link, &host.secret).await;
-    let held = host::descriptors(launcher);
+    if zygote.is_some() {
+        assert!(soon(|| host::children(launcher).len() == spares).await, "no zygote is up");
+    }
+    victim(&link, &host.secret, zygote.is_some()).await;
+    let held = descriptors_at_rest(launcher, spares).await;
     let mut problems = judge::all(&link, &host, programs(degraded), way).await;
     if link.is_closed() || link.launcher_pid() != launcher {
         problems.push("the launcher did not survive".to_owned());
     }
-    victim(&link, &host.secret).await;
-    // Sandboxes prepared for later runs have processes and control groups, but never more than these.
-    let spares = usize::from(options(degraded).spares);
+    victim(&link, &host.secret, zygote.is_some()).await;
     if !soon(|| host::children(launcher).len() <= spares).await {
         problems.push(format!("processes left: {:?}", host::children(launcher)));
     }
@@ -123,21 +146,29 @@ fn none(problems: Vec<String>) {
 
 #[tokio::test]
 async fn every_hostile_program_is_held_and_every_harmless_one_works() {
-    none(table(false, Way::Run).await);
+    none(table(false, Way::Run, None).await);
+}
+
+/// Interpreters are forked from a zygote that is replaced every few runs; the rest is started as before.
+#[tokio::test]
+async fn every_hostile_program_is_held_in_an_interpreter_born_of_a_zygote_too() {
+    let zygote = ZygoteOptions { renew_after_forks: 40, ..ZygoteOptions::default() };
+    assert!(zygote.library.is_file(), "it is built with this crate: {:?}", zygote.library);
+    none(table(false, Way::Run, Some(zygote)).await);
 }
 
 #[tokio::test]
 async fn every_hostile_program_is_held_as_a_step_too() {
     let fit = programs(false).iter().filter(|program| stepped::fits(program)).count();
     assert!(fit >= 110 || std::env::var_os("HOSTILE_ONLY").is_some(), "{fit} programs");
-    none(table(false, Way::Step).await);
+    none(table(false, Way::Step, None).await);
 }
 
 #[tokio::test]
 async fn an_unprivileged_servers_cell_holds_them_too() {
     let test = "an_unprivileged_servers_cell_holds_them_too";
     if nobody::repeat(test, &options(true).program) {
-        none(table(true, Way::Run).await);
+        none(table(true, Way::Run, None).await);
     }
 }
 
@@ -145,7 +176,7 @@ async fn an_unprivileged_servers_cell_holds_them_too() {
 async fn an_unprivileged_servers_cell_holds_them_as_steps_too() {
     let test = "an_unprivileged_servers_cell_holds_them_as_steps_too";
     if nobody::repeat(test, &options(true).program) {
-        none(table(true, Way::Step).await);
+        none(table(true, Way::Step, None).await);
     }
 }
 

@@ -13,6 +13,7 @@ use crate::error::{ApiError, Code};
 use crate::mcp::Host;
 use crate::mcp::endpoint::Exchange;
 use crate::mcp::failure::Failure;
+use crate::mcp::meta::Meta;
 use crate::mcp::params::Params;
 use crate::mcp::wire;
 
@@ -46,18 +47,20 @@ impl Question {
 /// -32602: malformed, or a state that is not ours, of another call, used or too old.
 pub fn open<H: Host>(
     exchange: &mut Exchange<H>,
-    can: ClientCan,
+    meta: &Meta<'_>,
     params: &Params<'_>,
     method: &str,
 ) -> Result<(), Failure> {
+    let Some(method) = asking(method) else { return Ok(()) };
+    let can = meta.client_can();
     let came = params.input_responses.is_some() || params.request_state.is_some();
-    let Some(method) = asking(method).filter(|_| came || can != ClientCan::default()) else {
+    if !came && can == ClientCan::default() {
         return Ok(());
-    };
+    }
     let revision = exchange.revision;
     let invalid = |message: String| Failure::invalid_params(revision, message);
     let (responses, sealed) = super::read(params).map_err(invalid)?;
-    let state = match sealed {
+    let remembered = match sealed {
         None => None,
         Some(sealed) => {
             let name = params.routed_name(method).unwrap_or_default();
@@ -68,7 +71,7 @@ pub fn open<H: Host>(
             Some(opened.map_err(|_| invalid(NOT_OURS.to_owned()))?)
         }
     };
-    exchange.origin.input = Some(Arc::new(Input { can, responses, state }));
+    exchange.origin.input = Some(Arc::new(Input { can, responses, remembered }));
     Ok(())
 }
 
@@ -124,10 +127,9 @@ pub fn refused<H: Host>(
             Some(sealed.ok_or_else(|| Failure::of(revision, none()))?)
         }
     };
-    let request = |ask: &super::Ask| json!({ "method": ask.method(), "params": ask.params() });
     let result = Required {
         result_type: "input_required",
-        input_requests: wanted.asks.iter().map(|(key, ask)| (key.clone(), request(ask))).collect(),
+        input_requests: wanted.asks.iter().map(|(key, ask)| (key.clone(), ask.on_wire())).collect(),
         request_state,
         meta: &endpoint.result_meta,
     };

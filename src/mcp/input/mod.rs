@@ -16,8 +16,10 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 pub(super) use answer::{Question, open, refused};
+pub use seal::Remembered;
 
 use super::params::Params;
+use super::task::EXTENSION;
 use super::wire::{object, text};
 
 /// Most answers in one call.
@@ -50,6 +52,8 @@ pub struct ClientCan {
     pub sample: bool,
     /// Name its folders.
     pub roots: bool,
+    /// Fetch the answer of a call later ([`super::Task`]).
+    pub tasks: bool,
 }
 
 /// What a call needs before it can go on.
@@ -68,12 +72,16 @@ pub struct Input {
     pub can: ClientCan,
     /// Its answers so far, by key. They are the client's words: check them.
     pub responses: BTreeMap<String, Value>,
-    /// What the asker of before wanted to remember; it was sealed by this server for this caller and call,
-    /// and is used once.
-    pub state: Option<String>,
+    /// What the asker of before wanted to remember; it was sealed by this server for this caller and call.
+    pub remembered: Option<Remembered>,
 }
 
 impl Input {
+    /// What the asker of before wanted to remember; reading uses it up, for every call but this one.
+    pub fn state(&self) -> Option<&str> {
+        self.remembered.as_ref()?.read()
+    }
+
     /// What the person filled in under this key, when it was accepted.
     pub fn accepted(&self, key: &str) -> Option<&Value> {
         let response = self.responses.get(key)?;
@@ -107,6 +115,11 @@ impl Ask {
         }
     }
 
+    /// The request as the client gets it, inside of an answer.
+    pub(super) fn on_wire(&self) -> Value {
+        json!({ "method": self.method(), "params": self.params() })
+    }
+
     /// Name of the client's capability that this takes, and whether it has it.
     fn capability(&self, can: ClientCan) -> (&'static str, bool) {
         match self {
@@ -125,6 +138,8 @@ struct Declared<'a> {
     sampling: Option<&'a RawValue>,
     #[serde(borrow, default)]
     roots: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    extensions: Option<&'a RawValue>,
 }
 
 impl ClientCan {
@@ -134,11 +149,13 @@ impl ClientCan {
             return Self::default();
         };
         let Some(declared) = object::<Declared<'_>>(raw) else { return Self::default() };
+        let extensions = declared.extensions.and_then(object::<BTreeMap<String, &RawValue>>);
         let modes = declared.elicitation.and_then(object::<BTreeMap<String, Value>>);
         Self {
             form: modes.is_some_and(|modes| modes.is_empty() || modes.contains_key("form")),
             sample: declared.sampling.is_some_and(|raw| raw.get() != "null"),
             roots: declared.roots.is_some_and(|raw| raw.get() != "null"),
+            tasks: extensions.is_some_and(|known| known.contains_key(EXTENSION)),
         }
     }
 }
@@ -181,7 +198,9 @@ mod tests {
         assert!(can(r#"{"elicitation":{}}"#).form);
         assert!(can(r#"{"elicitation":{"form":{},"url":{}}}"#).form);
         let both = can(r#"{"sampling":{},"roots":{"listChanged":true}}"#);
-        assert_eq!(both, ClientCan { sample: true, roots: true, form: false });
+        assert_eq!(both, ClientCan { sample: true, roots: true, ..none });
+        assert!(can(r#"{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#).tasks);
+        assert_eq!(can(r#"{"extensions":{"x":{}},"tasks":{}}"#), none);
     }
 
     #[test]

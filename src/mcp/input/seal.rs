@@ -7,7 +7,7 @@
 //! Layout, in Base64 (URL alphabet): nonce (12, random) · ciphertext of seconds since the epoch (8) and state · tag (16).
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -50,7 +50,49 @@ impl Bound<'_> {
 /// Seals states, and remembers which were used.
 pub struct Sealer {
     key: LessSafeKey,
-    used: Mutex<Used>,
+    used: Arc<Mutex<Used>>,
+}
+
+/// What an asker wanted to remember. What came back with a call is used up when it is read: a call that is turned
+/// away before that costs nobody his word.
+#[derive(Debug)]
+pub struct Remembered {
+    text: String,
+    /// `None` for what never left this process.
+    once: Option<Once>,
+}
+
+struct Once {
+    used: Arc<Mutex<Used>>,
+    ticket: Ticket,
+    expires_at: u64,
+    /// Whether this is the call that it counts for; known once it was read.
+    counts: OnceLock<bool>,
+}
+
+impl std::fmt::Debug for Once {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Once").field("counts", &self.counts).finish_non_exhaustive()
+    }
+}
+
+impl Remembered {
+    /// What stayed here while somebody was asked.
+    pub fn here(text: String) -> Self {
+        Self { text, once: None }
+    }
+
+    /// The text; `None` when another call has read it meanwhile.
+    pub fn read(&self) -> Option<&str> {
+        let counts = self.once.as_ref().is_none_or(|once| {
+            *once.counts.get_or_init(|| lock(&once.used).use_up(once.ticket, once.expires_at))
+        });
+        counts.then_some(&self.text)
+    }
+}
+
+fn lock(used: &Mutex<Used>) -> MutexGuard<'_, Used> {
+    used.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[derive(Default)]
@@ -68,7 +110,7 @@ impl Sealer {
     /// Under this key; nodes that are to accept each other's states share it.
     pub fn new(key: &[u8; 32]) -> Option<Self> {
         let key = UnboundKey::new(&AES_256_GCM, key).ok()?;
-        Some(Self { key: LessSafeKey::new(key), used: Mutex::default() })
+        Some(Self { key: LessSafeKey::new(key), used: Arc::default() })
     }
 
     /// Under a key that nobody else has and that ends with this process.
@@ -88,11 +130,11 @@ impl Sealer {
         Some(URL_SAFE_NO_PAD.encode([&ticket[..], &body].concat()))
     }
 
-    /// Opens a state, once.
+    /// Opens a state that was not used yet.
     ///
     /// # Errors
     /// The same for whatever is wrong with it.
-    pub fn open(&self, bound: &Bound<'_>, sealed: &str, now_s: u64) -> Result<String, Refused> {
+    pub fn open(&self, bound: &Bound<'_>, sealed: &str, now_s: u64) -> Result<Remembered, Refused> {
         let bytes = URL_SAFE_NO_PAD.decode(sealed).map_err(|_| Refused)?;
         let (ticket, body) = bytes.split_first_chunk::<NONCE_LEN>().ok_or(Refused)?;
         let mut body = body.to_vec();
@@ -101,28 +143,35 @@ impl Sealer {
         let plain = plain.map_err(|_| Refused)?;
         let (sealed_at, state) = plain.split_first_chunk::<TIME_BYTES>().ok_or(Refused)?;
         let expires_at = u64::from_be_bytes(*sealed_at).saturating_add(LIFE.as_secs());
-        let state = std::str::from_utf8(state).map_err(|_| Refused)?.to_owned();
+        let text = std::str::from_utf8(state).map_err(|_| Refused)?.to_owned();
         // One from the future was sealed by a clock that was ahead: it expires all the same.
-        match now_s < expires_at && self.use_up(*ticket, now_s, expires_at) {
-            true => Ok(state),
-            false => Err(Refused),
+        if now_s >= expires_at || !lock(&self.used).is_free(ticket, now_s) {
+            return Err(Refused);
         }
+        let (used, ticket, counts) = (Arc::clone(&self.used), *ticket, OnceLock::new());
+        Ok(Remembered { text, once: Some(Once { used, ticket, expires_at, counts }) })
     }
+}
 
-    fn use_up(&self, ticket: Ticket, now_s: u64, expires_at: u64) -> bool {
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some((expiry, first)) = used.by_expiry.front().copied() {
+impl Used {
+    /// Whether this one can still be used; forgets those that have expired.
+    fn is_free(&mut self, ticket: &Ticket, now_s: u64) -> bool {
+        while let Some((expiry, first)) = self.by_expiry.front().copied() {
             if expiry > now_s {
                 break;
             }
-            used.by_expiry.pop_front();
-            used.known.remove(&first);
+            self.by_expiry.pop_front();
+            self.known.remove(&first);
         }
-        if used.known.len() >= USED_MAX || !used.known.insert(ticket) {
+        !self.known.contains(ticket)
+    }
+
+    fn use_up(&mut self, ticket: Ticket, expires_at: u64) -> bool {
+        if self.known.len() >= USED_MAX || !self.known.insert(ticket) {
             return false;
         }
-        let at = used.by_expiry.partition_point(|(expiry, _)| *expiry <= expires_at);
-        used.by_expiry.insert(at, (expires_at, ticket));
+        let at = self.by_expiry.partition_point(|(expiry, _)| *expiry <= expires_at);
+        self.by_expiry.insert(at, (expires_at, ticket));
         true
     }
 }
@@ -156,14 +205,17 @@ mod tests {
             Bound { method: "tools/callgraph_", name: "delete", ..bound() },
         ];
         for other in others {
-            assert_eq!(sealer.open(&other, &sealed, NOW), Err(Refused), "{other:?}");
+            assert!(sealer.open(&other, &sealed, NOW).is_err(), "{other:?}");
         }
-        assert_eq!(sealer.open(&bound(), &sealed, NOW + LIFE.as_secs()), Err(Refused), "late");
-        assert_eq!(sealer.open(&bound(), &sealed, NOW + 1).as_deref(), Ok("remember"));
-        assert_eq!(sealer.open(&bound(), &sealed, NOW + 1), Err(Refused), "used");
+        assert!(sealer.open(&bound(), &sealed, NOW + LIFE.as_secs()).is_err(), "late");
+        // Opened and not read, it is not used up; of two that are read the first counts.
+        let again = [0, 1, 2].map(|_| sealer.open(&bound(), &sealed, NOW + 1).unwrap());
+        assert_eq!((again[1].read(), again[1].read()), (Some("remember"), Some("remember")));
+        assert_eq!((again[0].read(), again[2].read()), (None, None));
+        assert!(sealer.open(&bound(), &sealed, NOW + 1).is_err(), "used");
         let elsewhere = Sealer::new(&[8; 32]).unwrap();
         let sealed = sealer.seal(&bound(), "remember", NOW).unwrap();
-        assert_eq!(elsewhere.open(&bound(), &sealed, NOW), Err(Refused), "another key");
+        assert!(elsewhere.open(&bound(), &sealed, NOW).is_err(), "another key");
     }
 
     #[test]
@@ -172,7 +224,7 @@ mod tests {
         for age in 0..3_000 {
             let now = NOW + age;
             let sealed = sealer.seal(&bound(), "", now).unwrap();
-            sealer.open(&bound(), &sealed, now).unwrap();
+            sealer.open(&bound(), &sealed, now).unwrap().read().unwrap();
         }
         let used = sealer.used.lock().unwrap();
         assert_eq!((used.known.len(), used.by_expiry.len()), (600, 600));
@@ -186,16 +238,16 @@ mod tests {
             let mut bytes = URL_SAFE_NO_PAD.decode(&sealed).unwrap();
             bytes[bit / 8] ^= 1 << (bit % 8);
             let forged = URL_SAFE_NO_PAD.encode(bytes);
-            prop_assert_eq!(sealer.open(&bound(), &forged, NOW), Err(Refused));
+            prop_assert!(sealer.open(&bound(), &forged, NOW).is_err());
             prop_assert!(sealer.open(&bound(), &sealed, NOW).is_ok(), "a guess uses nothing up");
         }
 
         #[test]
         fn whatever_a_client_makes_up_is_refused(text in ".{0,200}", bytes in any::<Vec<u8>>()) {
             let sealer = sealer();
-            prop_assert_eq!(sealer.open(&bound(), &text, NOW), Err(Refused));
+            prop_assert!(sealer.open(&bound(), &text, NOW).is_err());
             let encoded = URL_SAFE_NO_PAD.encode(bytes);
-            prop_assert_eq!(sealer.open(&bound(), &encoded, NOW), Err(Refused));
+            prop_assert!(sealer.open(&bound(), &encoded, NOW).is_err());
         }
     }
 }

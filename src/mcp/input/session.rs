@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use super::{Ask, ClientCan, Input, Wanted};
+use super::{Ask, Input, Remembered, Wanted};
 use crate::error::{ApiError, Code};
 use crate::mcp::Host;
 use crate::mcp::endpoint::Exchange;
@@ -82,7 +82,7 @@ pub async fn ask<H: Host>(
     asks: &Asks,
     wanted: Wanted,
 ) -> Result<Input, ApiError> {
-    let can = can_be_asked(exchange);
+    let can = exchange.origin.input.as_ref().map(|input| input.can).unwrap_or_default();
     let unable = |what: &str| {
         let message = format!("the client {what}; nothing was done");
         ApiError::new(Code::Conflict, message)
@@ -109,13 +109,7 @@ pub async fn ask<H: Host>(
             Err(_) => return Err(unable("did not answer the question in time")),
         };
     }
-    Ok(Input { can, responses, state: wanted.state })
-}
-
-/// What the client of this call's session declared in `initialize`, on this node.
-pub fn can_be_asked<H: Host>(exchange: &Exchange<H>) -> ClientCan {
-    let session = exchange.origin.session_id.as_ref();
-    session.map(|session| exchange.endpoint.live.can(session)).unwrap_or_default()
+    Ok(Input { can, responses, remembered: wanted.state.map(Remembered::here) })
 }
 
 /// `mode` came with 2025-11-25.

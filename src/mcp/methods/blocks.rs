@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::mcp::{Block, Body};
 
@@ -55,6 +56,8 @@ pub struct ContentView<'a> {
     text: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     blob: Option<String>,
+    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
+    meta: Option<&'a Value>,
 }
 
 impl<'a> ContentView<'a> {
@@ -64,7 +67,12 @@ impl<'a> ContentView<'a> {
             Body::Text(text) => (Some(&**text), None),
             Body::Blob(bytes) => (None, Some(STANDARD.encode(bytes))),
         };
-        Self { uri, mime_type, text, blob }
+        Self { uri, mime_type, text, blob, meta: None }
+    }
+
+    /// The same, with what is said about it.
+    pub fn with_meta(self, meta: Option<&'a Value>) -> Self {
+        Self { meta, ..self }
     }
 }
 

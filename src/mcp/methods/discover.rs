@@ -14,6 +14,8 @@ use crate::mcp::wire;
 #[derive(Serialize)]
 pub struct Capabilities {
     completions: Nothing,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extensions: Option<Extensions>,
     /// Log messages of running calls.
     logging: Nothing,
     prompts: Listed,
@@ -50,11 +52,23 @@ struct Watched {
 #[derive(Serialize)]
 struct Nothing {}
 
+#[derive(Serialize)]
+struct Extensions {
+    #[serde(rename = "io.modelcontextprotocol/tasks")]
+    tasks: Nothing,
+    /// Pages that show results.
+    #[serde(rename = "io.modelcontextprotocol/ui")]
+    ui: Nothing,
+}
+
 impl Capabilities {
-    /// The capabilities, the same in every era.
-    pub fn new() -> Self {
+    /// The capabilities: the same in every era, and the extensions of 2026-07-28.
+    pub fn new(revision: Revision) -> Self {
         Self {
             completions: Nothing {},
+            extensions: revision
+                .is_modern()
+                .then_some(Extensions { tasks: Nothing {}, ui: Nothing {} }),
             logging: Nothing {},
             prompts: Listed { list_changed: LISTENABLE.prompts },
             resources: Watched { subscribe: true, list_changed: LISTENABLE.resources },
@@ -81,7 +95,7 @@ pub fn answer<H: Host>(exchange: &Exchange<H>, id: &RawValue) -> Result<Vec<u8>,
     let result = Discovery {
         result_type: "complete",
         supported_versions: Revision::ALL.map(Revision::as_str),
-        capabilities: Capabilities::new(),
+        capabilities: Capabilities::new(Revision::V2026_07_28),
         instructions: &endpoint.identity.instructions,
         ttl_ms: endpoint.options.discover_ttl_ms,
         cache_scope: "public",

@@ -32,7 +32,9 @@ pub async fn answer<H: Host>(exchange: Exchange<H>, id: &RawValue, params: &Para
         Err(failure) => return Reply::failure(Some(id), &failure),
     };
     let endpoint = &exchange.endpoint;
-    let (revision, can) = (new.revision, ClientCan::read(Some(new.client_capabilities)));
+    // Tasks came with 2026-07-28.
+    let can = ClientCan { tasks: false, ..ClientCan::read(Some(new.client_capabilities)) };
+    let revision = new.revision;
     let session = match endpoint.host.create_session(&exchange.caller, new).await {
         Ok(session) => session,
         Err(error) => return Reply::failure(Some(id), &Failure::http(error)),
@@ -46,7 +48,7 @@ pub async fn answer<H: Host>(exchange: Exchange<H>, id: &RawValue, params: &Para
     };
     let result = Initialized {
         protocol_version: revision.as_str(),
-        capabilities: Capabilities::new(),
+        capabilities: Capabilities::new(revision),
         server_info,
         instructions: &endpoint.identity.instructions,
     };

@@ -9,18 +9,21 @@ use std::collections::VecDeque;
 
 use actix_web::http::header::HeaderMap;
 use futures_util::StreamExt;
-use futures_util::stream::unfold;
+use futures_util::stream::{LocalBoxStream, SelectAll, unfold};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::discover::LISTENABLE;
+use crate::error::Code;
 use crate::mcp::endpoint::Exchange;
 use crate::mcp::failure::Failure;
 use crate::mcp::hub::{Change, Heard, ListChanged};
+use crate::mcp::meta::Meta;
 use crate::mcp::params::Params;
 use crate::mcp::respond::Reply;
 use crate::mcp::revision::Revision;
 use crate::mcp::stream::Part;
+use crate::mcp::task::{Task, TaskView};
 use crate::mcp::watch::{Tick, Watch};
 use crate::mcp::wire::{self, object};
 use crate::mcp::{Host, Watched, notify};
@@ -29,6 +32,8 @@ use crate::mcp::{Host, Watched, notify};
 const URIS_MAX: usize = 256;
 /// Longest URI, in bytes.
 const URI_BYTES_MAX: usize = 2048;
+/// Most tasks one stream follows.
+const TASKS_MAX: usize = 64;
 
 /// What a client asks for, or is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -42,6 +47,8 @@ pub struct Filter {
     pub resources_list_changed: bool,
     #[serde(skip_serializing_if = "HashSet::is_empty")]
     pub resource_subscriptions: HashSet<String>,
+    #[serde(skip_serializing_if = "HashSet::is_empty")]
+    pub task_ids: HashSet<String>,
 }
 
 fn is_false(value: &bool) -> bool {
@@ -56,6 +63,7 @@ impl Filter {
             prompts_list_changed: self.prompts_list_changed && LISTENABLE.prompts,
             resources_list_changed: self.resources_list_changed && LISTENABLE.resources,
             resource_subscriptions: self.resource_subscriptions,
+            task_ids: self.task_ids,
         }
     }
 
@@ -69,13 +77,22 @@ impl Filter {
 }
 
 /// Opens the stream.
-pub fn answer<H: Host>(
+pub async fn answer<H: Host>(
     exchange: Exchange<H>,
     headers: &HeaderMap,
     id: &RawValue,
     params: &Params<'_>,
 ) -> Reply {
-    let opened = read(params).and_then(|filter| {
+    let filter = match read(params) {
+        Ok(filter) => filter,
+        Err(failure) => return Reply::failure(Some(id), &failure),
+    };
+    let can_tasks = Meta::read(params).client_can().tasks;
+    let (filter, tasks) = match followed(&exchange, filter, can_tasks).await {
+        Ok(followed) => followed,
+        Err(failure) => return Reply::failure(Some(id), &failure),
+    };
+    let opened = (|| {
         let Exchange { endpoint, caller, origin, .. } = exchange;
         let mut filter = filter;
         filter.resource_subscriptions.retain(|uri| endpoint.host.may_watch(&caller, uri));
@@ -88,13 +105,14 @@ pub fn answer<H: Host>(
             watch,
             filter,
             _watched: watched,
+            tasks,
             id: id.to_owned(),
             ready: VecDeque::new(),
             over: false,
         };
         pump.acknowledge();
         Ok(pump)
-    });
+    })();
     match opened {
         Ok(pump) => {
             let next = |mut pump: Pump<H>| async move { Some((pump.next_part().await?, pump)) };
@@ -103,6 +121,30 @@ pub fn answer<H: Host>(
         Err(failure) => Reply::failure(Some(id), &failure),
     }
 }
+
+/// What is told of tasks, without what is none of the caller's, or of a client that declared none.
+async fn followed<H: Host>(
+    exchange: &Exchange<H>,
+    mut filter: Filter,
+    can_tasks: bool,
+) -> Result<(Filter, Tasks), Failure> {
+    let mut tasks = Tasks::new();
+    let Exchange { endpoint, caller, origin, .. } = exchange;
+    let asked = std::mem::take(&mut filter.task_ids);
+    for id in asked.into_iter().filter(|_| can_tasks) {
+        match endpoint.host.task(caller, origin, &id, exchange.deadline()).await {
+            Ok(_) => {
+                tasks.push(endpoint.host.task_changes(caller, &id));
+                filter.task_ids.insert(id);
+            }
+            Err(error) if error.code == Code::NotFound => {}
+            Err(error) => return Err(Failure::of(exchange.revision, error)),
+        }
+    }
+    Ok((filter, tasks))
+}
+
+type Tasks = SelectAll<LocalBoxStream<'static, Task>>;
 
 fn read(params: &Params<'_>) -> Result<Filter, Failure> {
     let refused = |message: &str| Failure::invalid_params(Revision::V2026_07_28, message);
@@ -114,6 +156,9 @@ fn read(params: &Params<'_>) -> Result<Filter, Failure> {
     if uris.len() > URIS_MAX || uris.iter().any(|uri| uri.len() > URI_BYTES_MAX) {
         return Err(refused("resourceSubscriptions may have 256 URIs of 2048 bytes each"));
     }
+    if filter.task_ids.len() > TASKS_MAX {
+        return Err(refused("taskIds may have 64 members"));
+    }
     Ok(filter.accepted())
 }
 
@@ -122,6 +167,7 @@ struct Pump<H: Host> {
     filter: Filter,
     /// As long as the stream is open.
     _watched: Vec<Watched>,
+    tasks: Tasks,
     id: Box<RawValue>,
     ready: VecDeque<Vec<u8>>,
     /// The response was made: it is the last message.
@@ -138,6 +184,15 @@ struct Tagged<'a> {
     uri: Option<&'a str>,
     #[serde(rename = "resultType", skip_serializing_if = "Option::is_none")]
     result_type: Option<&'static str>,
+}
+
+/// A task, in a notification.
+#[derive(Serialize)]
+struct Told<'a> {
+    #[serde(rename = "_meta")]
+    meta: Subscription<'a>,
+    #[serde(flatten)]
+    task: TaskView<'a>,
 }
 
 #[derive(Serialize)]
@@ -171,6 +226,12 @@ impl<H: Host> Pump<H> {
         self.ready.extend(message);
     }
 
+    fn task(&mut self, task: &Task) {
+        let params = Told { meta: Subscription { id: &self.id }, task: TaskView::full(task) };
+        let message = notify::notification("notifications/tasks", params);
+        self.ready.extend(message);
+    }
+
     fn respond(&mut self) {
         let result = Tagged { result_type: Some("complete"), ..self.tagged() };
         let response = wire::success(&self.id, result);
@@ -187,7 +248,15 @@ impl<H: Host> Pump<H> {
             if self.over {
                 return None;
             }
-            match self.watch.next().await {
+            let tick = tokio::select! {
+                biased;
+                tick = self.watch.next() => tick,
+                Some(task) = self.tasks.next() => {
+                    self.task(&task);
+                    continue;
+                }
+            };
+            match tick {
                 Tick::Ended | Tick::Heard(Heard::Closing) => self.respond(),
                 Tick::ToolsChanged => self.list(ListChanged::Tools),
                 Tick::Heard(Heard::Change(Change::List(list))) => self.list(list),

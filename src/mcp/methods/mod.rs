@@ -11,6 +11,7 @@ mod prompts;
 mod resources;
 mod set_level;
 mod subscribe;
+mod tasks;
 mod tools_call;
 mod tools_list;
 
@@ -41,7 +42,12 @@ pub async fn modern<H: Host>(
             Ok(call) => return call.run().await,
             Err(failure) => Err(failure),
         },
-        "subscriptions/listen" => return listen::answer(exchange, headers, id, params),
+        "subscriptions/listen" => {
+            return Box::pin(listen::answer(exchange, headers, id, params)).await;
+        }
+        "tasks/get" | "tasks/update" | "tasks/cancel" => {
+            Box::pin(tasks::answer(&exchange, request, params)).await
+        }
         _ => Box::pin(offered(exchange, request, params)).await,
     };
     Reply::to_request(id, outcome)

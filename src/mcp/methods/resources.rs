@@ -70,7 +70,8 @@ pub async fn read<H: Host>(
     };
     let ttl_ms = if content.is_fixed { endpoint.options.tools_ttl_ms } else { 0 };
     let result = Contents {
-        contents: [ContentView::new(&uri, &content.mime_type, &content.body)],
+        contents: [ContentView::new(&uri, &content.mime_type, &content.body)
+            .with_meta(content.meta.as_ref())],
         modern: Hints::of(exchange, ttl_ms),
     };
     wire::success(id, result).map_err(|error| Failure::of(revision, error))

@@ -23,6 +23,7 @@ use crate::mcp::params::Params;
 use crate::mcp::respond::Reply;
 use crate::mcp::revision::Revision;
 use crate::mcp::stream;
+use crate::mcp::task::TaskView;
 use crate::mcp::wire::{self, is_object, text};
 use crate::mcp::{Called, Host};
 use crate::origin::Origin;
@@ -105,7 +106,7 @@ impl<H: Host> Call<H> {
     pub async fn run_detached(mut self, id: &RawValue) -> Reply {
         let (id, revision) = (id.to_owned(), self.exchange.revision);
         let listening = std::mem::take(&mut self.exchange.listening);
-        let can = session::can_be_asked(&self.exchange);
+        let can = listening.can;
         let (sink, notices) = if can == ClientCan::default() {
             listening.open().unzip()
         } else {
@@ -194,13 +195,14 @@ impl<H: Host> Call<H> {
     ) -> Result<Vec<u8>, Failure> {
         let meta = revision.is_modern().then_some(&*self.exchange.endpoint.result_meta);
         let encoded = match outcome {
-            Ok(Called { output, blocks }) => {
-                let ending = if output.is_error { Ending::ToolFailed } else { Ending::Succeeded };
-                let text = output.text.as_deref();
-                let structured = &*output.structured;
-                let mut result = CallResult::new(revision, ending, structured, text, meta);
-                result.content.extend(blocks.iter().map(BlockView::from));
-                wire::success(&self.id, result)
+            Ok(Called { task: Some(task), .. }) => wire::success(
+                &self.id,
+                Created { result_type: "task", task: TaskView::brief(&task), meta },
+            ),
+            Ok(called) => {
+                let failed = called.output.is_error;
+                let ending = if failed { Ending::ToolFailed } else { Ending::Succeeded };
+                wire::success(&self.id, CallResult::of(revision, ending, &called, meta))
             }
             Err(error) if error.code == Code::InvalidArguments => {
                 let text = format!("invalid arguments: {}", error.public);
@@ -230,9 +232,20 @@ fn problems(error: &ApiError) -> Result<Box<RawValue>, ApiError> {
     })
 }
 
+/// A call whose answer is fetched later.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Created<'a> {
+    result_type: &'static str,
+    #[serde(flatten)]
+    task: TaskView<'a>,
+    #[serde(rename = "_meta", skip_serializing_if = "Option::is_none")]
+    meta: Option<&'a RawValue>,
+}
+
 /// How a call ended that has a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
+pub enum Ending {
     Succeeded,
     /// The tool ran and failed; its structured result conforms to its output schema.
     ToolFailed,
@@ -242,7 +255,7 @@ enum Ending {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct CallResult<'a> {
+pub struct CallResult<'a> {
     content: Vec<BlockView<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     structured_content: Option<&'a RawValue>,
@@ -254,6 +267,20 @@ struct CallResult<'a> {
 }
 
 impl<'a> CallResult<'a> {
+    /// The result of a call, with everything it shows.
+    pub fn of(
+        revision: Revision,
+        ending: Ending,
+        called: &'a Called,
+        meta: Option<&'a RawValue>,
+    ) -> Self {
+        let Called { output, blocks, .. } = called;
+        let text = output.text.as_deref();
+        let mut result = Self::new(revision, ending, &output.structured, text, meta);
+        result.content.extend(blocks.iter().map(BlockView::from));
+        result
+    }
+
     /// The result as this revision writes it; the structured JSON is always in it, as
     /// `structuredContent`, as text, or as both.
     ///

@@ -9,6 +9,7 @@ mod listening;
 mod offers;
 mod robustness;
 mod streams;
+mod tasks;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -120,7 +121,8 @@ fn modern_post(message: &Value) -> TestRequest {
         .insert_header(("mcp-protocol-version", "2026-07-28"))
         .insert_header(("mcp-method", method));
     let params = &message["params"];
-    let named = params["name"].as_str().or_else(|| params["uri"].as_str());
+    let named = ["name", "uri", "taskId"].iter().find_map(|key| params[key].as_str());
+    let named = named.map(str::to_owned);
     let request = match named {
         Some(name) => request.insert_header(("mcp-name", name)),
         None => request,

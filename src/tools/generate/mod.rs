@@ -173,12 +173,7 @@ impl TypedTool for GenerateCode {
             description: format!("{DESCRIPTION}{}", catalogue(&self.library)),
             input_schema: Value::Null,
             output_schema: Value::Null,
-            annotations: Annotations {
-                read_only_hint: true,
-                destructive_hint: false,
-                idempotent_hint: true,
-                open_world_hint: false,
-            },
+            annotations: Annotations::READS,
             permission: "tools:generate",
             event_type: EventType::CodeGeneration,
             effects: Effects::None,

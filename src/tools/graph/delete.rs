@@ -115,7 +115,7 @@ fn confirmed(
     detach: bool,
 ) -> Result<(), ApiError> {
     let input = call.origin.input.as_deref();
-    if let Some(input) = input.filter(|input| input.state.as_deref() == Some(CONFIRM)) {
+    if let Some(input) = input.filter(|input| input.state() == Some(CONFIRM)) {
         if input.accepted(CONFIRM).is_some_and(|content| content["delete"] == true) {
             return Ok(());
         }

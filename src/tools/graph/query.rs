@@ -60,12 +60,7 @@ impl TypedTool for GraphQuery {
             description: format!("{DESCRIPTION}{COMMON_SUBSET}"),
             input_schema: Value::Null,
             output_schema: Value::Null,
-            annotations: Annotations {
-                read_only_hint: true,
-                destructive_hint: false,
-                idempotent_hint: true,
-                open_world_hint: false,
-            },
+            annotations: Annotations::READS,
             permission: "graph:query",
             event_type: EventType::GraphQuery,
             effects: Effects::None,

@@ -15,12 +15,7 @@ use crate::error::ApiError;
 use crate::jobs::JobBrief;
 use crate::tools::{Annotations, Answer, Edition, Effects, ToolCall, ToolDescriptor, TypedTool};
 
-const READING: Annotations = Annotations {
-    read_only_hint: true,
-    destructive_hint: false,
-    idempotent_hint: true,
-    open_world_hint: false,
-};
+const READING: Annotations = Annotations::READS;
 /// How often a waiting call looks again when nothing on this node moved: another node may have.
 const LOOK: Duration = Duration::from_millis(500);
 

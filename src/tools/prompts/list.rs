@@ -80,9 +80,4 @@ Example: {\"tag\": \"review\"} gives {\"prompts\": [{\"slug\": \"code_review\", 
 }
 
 /// Hints of tools that only read.
-pub(super) const READING: Annotations = Annotations {
-    read_only_hint: true,
-    destructive_hint: false,
-    idempotent_hint: true,
-    open_world_hint: false,
-};
+pub(super) const READING: Annotations = Annotations::READS;

@@ -59,12 +59,7 @@ impl TypedTool for WorkflowStatus {
             description: DESCRIPTION.to_owned(),
             input_schema: Value::Null,
             output_schema: Value::Null,
-            annotations: Annotations {
-                read_only_hint: true,
-                destructive_hint: false,
-                idempotent_hint: true,
-                open_world_hint: false,
-            },
+            annotations: Annotations::READS,
             permission: "tools:read",
             event_type: EventType::DataRead,
             effects: Effects::None,

@@ -27,7 +27,8 @@ pub const ASKING: [(&str, &str); 14] = [
 /// The prompt that asks.
 pub const PROMPT: &str = "test_input_required_result_prompt";
 
-fn form(message: &str, field: &str, kind: &str) -> Ask {
+/// A form with one field.
+pub fn form(message: &str, field: &str, kind: &str) -> Ask {
     let schema = json!({
         "type": "object", "properties": { field: { "type": kind } }, "required": [field],
     });
@@ -41,14 +42,18 @@ fn sample(text: &str, tokens: u32) -> Ask {
     )
 }
 
-fn ask<T>(asks: Vec<(&str, Ask)>, state: Option<&str>) -> Result<T, ApiError> {
+/// An answer that asks.
+///
+/// # Errors
+/// Always: that is how a tool asks.
+pub fn ask<T>(asks: Vec<(&str, Ask)>, state: Option<&str>) -> Result<T, ApiError> {
     let asks = asks.into_iter().map(|(key, ask)| (key.to_owned(), ask)).collect();
     let wanted = Wanted { asks, state: state.map(str::to_owned) };
     Err(ApiError::input_required(wanted, "the client cannot be asked"))
 }
 
 /// The text that was filled in under this key.
-fn filled(input: &Input, key: &str, field: &str) -> Option<String> {
+pub fn filled(input: &Input, key: &str, field: &str) -> Option<String> {
     input.accepted(key)?[field].as_str().map(str::to_owned)
 }
 
@@ -88,15 +93,12 @@ pub fn call(name: &str, text: &str, input: &Input) -> Option<Result<Called, ApiE
             Some(answer) => said(&format!("The folders: {}", answer["roots"])),
             None => ask(vec![("client_roots", Ask::Roots)], None),
         },
-        "request_state" | "tampered_state" => {
-            match (input.accepted("confirm"), input.state.as_deref()) {
-                (Some(_), Some("remembered")) => said("state-ok"),
-                _ => ask(
-                    vec![("confirm", form("Please confirm", "ok", "boolean"))],
-                    Some("remembered"),
-                ),
+        "request_state" | "tampered_state" => match (input.accepted("confirm"), input.state()) {
+            (Some(_), Some("remembered")) => said("state-ok"),
+            _ => {
+                ask(vec![("confirm", form("Please confirm", "ok", "boolean"))], Some("remembered"))
             }
-        }
+        },
         "multiple_inputs" => several(input),
         "multi_round" => rounds(input),
         "capabilities" => possible(input),
@@ -181,7 +183,7 @@ fn several(input: &Input) -> Result<Called, ApiError> {
 }
 
 fn rounds(input: &Input) -> Result<Called, ApiError> {
-    let state = input.state.as_deref().unwrap_or_default();
+    let state = input.state().unwrap_or_default();
     if let (Some(name), Some(colour)) = (state.strip_prefix("2:"), filled(input, "step2", "color"))
     {
         return said(&format!("{name} likes {colour}."));

@@ -11,8 +11,8 @@ use ultimate_mcp::tools::events::{EventSink, LogLevel};
 use ultimate_mcp::tools::{Annotations, Edition, Effects, ToolDescriptor, ToolOutput};
 use ultimate_mcp_actors::audit::EventType;
 
-use crate::asking;
 use crate::media::{PNG, WAV};
+use crate::{asking, tasks};
 
 /// Between two events, as the suites ask for.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -45,12 +45,7 @@ fn descriptor(name: &'static str, description: &str, input_schema: Value) -> Too
         description: description.to_owned(),
         input_schema,
         output_schema: Value::Null,
-        annotations: Annotations {
-            read_only_hint: true,
-            destructive_hint: false,
-            idempotent_hint: true,
-            open_world_hint: false,
-        },
+        annotations: Annotations::READS,
         permission: "tools:read",
         event_type: EventType::DataRead,
         effects: Effects::None,
@@ -66,6 +61,7 @@ pub fn all() -> Result<ToolList, InvalidTool> {
     let mut tools: Vec<_> = PLAIN
         .into_iter()
         .chain(asking::ASKING)
+        .chain(tasks::TASKS)
         .map(|(name, text)| descriptor(name, text, json!({"type": "object"})))
         .collect();
     let value = json!({"type": "string", "x-mcp-header": "Value"});
@@ -168,7 +164,8 @@ pub fn text_of(arguments: &RawValue) -> String {
     text.unwrap_or_else(|| "Please fill this in".to_owned())
 }
 
-fn argument(arguments: &RawValue, name: &str) -> Option<String> {
+/// A text among the arguments.
+pub fn argument(arguments: &RawValue, name: &str) -> Option<String> {
     let arguments: Map<String, Value> = serde_json::from_str(arguments.get()).ok()?;
     arguments.get(name)?.as_str().map(str::to_owned)
 }
@@ -194,8 +191,13 @@ fn shown(blocks: Vec<Block>) -> Result<Called, ApiError> {
     output(None, blocks, false)
 }
 
-fn output(text: Option<&str>, blocks: Vec<Block>, is_error: bool) -> Result<Called, ApiError> {
+/// Any answer of a tool.
+///
+/// # Errors
+/// None.
+pub fn output(text: Option<&str>, blocks: Vec<Block>, is_error: bool) -> Result<Called, ApiError> {
     let structured = RawValue::NULL.to_owned();
     let (text, audit) = (text.map(str::to_owned), Map::new());
-    Ok(Called { output: ToolOutput { structured, text, is_error, audit }, blocks })
+    let output = ToolOutput { structured, text, is_error, audit };
+    Ok(Called { blocks, ..Called::from(output) })
 }

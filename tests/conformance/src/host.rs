@@ -5,16 +5,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix_web::http::header::HeaderMap;
+use futures_util::StreamExt;
+use futures_util::stream::LocalBoxStream;
+use serde_json::Value;
 use ultimate_mcp::error::{ApiError, Code};
 use ultimate_mcp::mcp::{
     Asked, Called, Completed, Content, Host, Hub, Input, InvalidTool, ListChanged, NewSession,
-    PromptEntry, PromptText, ResourceEntry, Revision, TemplateEntry, ToolList,
+    PromptEntry, PromptText, ResourceEntry, Revision, Task, TemplateEntry, ToolList,
 };
 use ultimate_mcp::origin::Origin;
 use ultimate_mcp::tools::ToolRequest;
 use ultimate_mcp_actors::deadline::Deadline;
 use ultimate_mcp_actors::ids::SessionId;
 
+use crate::tasks::{self, Tasks};
 use crate::{asking, fixture_tools, prompts, resources};
 
 /// The one caller there is.
@@ -29,6 +33,7 @@ pub struct FixtureHost {
     more_tools: AtomicBool,
     more_prompts: AtomicBool,
     sessions: Mutex<HashMap<SessionId, Revision>>,
+    tasks: Tasks,
 }
 
 impl FixtureHost {
@@ -45,6 +50,7 @@ impl FixtureHost {
             more_tools: AtomicBool::new(false),
             more_prompts: AtomicBool::new(false),
             sessions: Mutex::default(),
+            tasks: Tasks::default(),
         })
     }
 
@@ -85,6 +91,9 @@ impl Host for FixtureHost {
         let (changed, flag) = match request.name {
             "test_trigger_tool_change" => (ListChanged::Tools, &self.more_tools),
             "test_trigger_prompt_change" => (ListChanged::Prompts, &self.more_prompts),
+            name if tasks::is_one(name) => {
+                return self.tasks.call(name, request.arguments, &input_of(origin)).await;
+            }
             name => {
                 let text = fixture_tools::text_of(request.arguments);
                 return match asking::call(name, &text, &input_of(origin)) {
@@ -158,6 +167,36 @@ impl Host for FixtureHost {
 
     fn may_watch(&self, (): &(), uri: &str) -> bool {
         resources::read(uri).is_ok()
+    }
+
+    async fn task(&self, (): &(), _: &Origin, id: &str, _: Deadline) -> Result<Task, ApiError> {
+        self.tasks.get(id)
+    }
+
+    async fn answer_task(
+        &self,
+        (): &(),
+        _: &Origin,
+        id: &str,
+        responses: BTreeMap<String, Value>,
+        _: Deadline,
+    ) -> Result<(), ApiError> {
+        self.tasks.answer(id, responses)
+    }
+
+    async fn cancel_task(
+        &self,
+        (): &(),
+        _: &Origin,
+        id: &str,
+        _: Deadline,
+    ) -> Result<(), ApiError> {
+        self.tasks.cancel(id)
+    }
+
+    fn task_changes(&self, (): &(), id: &str) -> LocalBoxStream<'static, Task> {
+        // As it stands: the suites follow tasks by looking.
+        futures_util::stream::iter(self.tasks.get(id)).boxed_local()
     }
 
     async fn create_session(&self, (): &(), new: NewSession<'_>) -> Result<SessionId, ApiError> {

@@ -11,6 +11,7 @@ mod host;
 mod media;
 mod prompts;
 mod resources;
+mod tasks;
 
 use std::io::Write;
 use std::sync::Arc;

@@ -55,5 +55,5 @@ pub fn read(uri: &str) -> Result<Content, ApiError> {
         }
         _ => return Err(ApiError::new(Code::NotFound, "no such resource")),
     };
-    Ok(Content { mime_type: mime_type.into(), body, is_fixed: false })
+    Ok(Content { mime_type: mime_type.into(), body, is_fixed: false, meta: None })
 }

@@ -152,9 +152,20 @@ impl OwnNeo4j {
         wait_until("neo4j is gone", gone);
     }
 
-    /// Starts it again on the same port and data.
+    /// Starts it again on the same port and data; returns when it has answered a query, which takes it a second or
+    /// more after it has opened its port.
     pub fn restart(&self) {
         self.script("up");
+        let server = self.server.clone();
+        // On a thread of its own: the caller may be part of a runtime.
+        let asked = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.unwrap().block_on(async move {
+                let graph = server.graph().await;
+                graph.run(query("CALL db.ping()")).await.unwrap();
+            });
+        });
+        asked.join().unwrap();
     }
 }
 

@@ -270,10 +270,12 @@ fn watch(shared: &Arc<Shared>) {
     // Taken when nothing runs: what grows from here on belongs to the queries, or to the process
     // beside them, which then must not get bigger queries on top.
     let mut idle_bytes = resident_bytes();
+    // Queries were stopped for their memory and nothing was idle since.
+    let mut recovering = false;
     let mut state = shared.lock();
     while !state.closed {
         if state.running.is_empty() {
-            idle_bytes = resident_bytes();
+            (idle_bytes, recovering) = (resident_bytes(), false);
             state = shared.watch.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         let waited = shared.watch.wait_timeout(state, WATCH_EVERY);
@@ -281,9 +283,16 @@ fn watch(shared: &Arc<Shared>) {
         if state.running.is_empty() {
             continue;
         }
+        let resident = resident_bytes();
+        if recovering {
+            idle_bytes = idle_bytes.min(resident);
+        }
         if let Some(growth_max) = shared.size.memory_growth_max
-            && resident_bytes().saturating_sub(idle_bytes) > growth_max
+            && resident.saturating_sub(idle_bytes) > growth_max
         {
+            // What they leave goes away while they end, or stays with the allocator: no fault of those that
+            // come after them.
+            (idle_bytes, recovering) = (resident, true);
             for running in state.running.values() {
                 running.leash.out_of_memory.store(true, Ordering::Release);
                 running.leash.token.cancel();

@@ -180,8 +180,9 @@ impl SupervisorActor {
         child.ordered = Some(child.control.node().generation());
         let control = Arc::clone(&child.control);
         let name = Arc::clone(&control.node().name);
-        control.restart(delay);
+        // Whole milliseconds, so that what is told is what is waited for.
         let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        control.restart(Duration::from_millis(delay_ms));
         tracing::warn!(child = %name, delay_ms, "supervision.restarting");
         self.tell(&name, EventKind::Restarting { delay_ms }, "");
     }
