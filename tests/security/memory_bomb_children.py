@@ -18,7 +18,14 @@ for _ in range(8):
     os.close(writer)
     os.read(reader, 1)
     children.append(child)
-alive = sum(1 for child in children if os.waitpid(child, os.WNOHANG) == (0, 0))
+# A child that was killed closes its pipe some time before it can be waited for, and counts as alive until then.
+until = time.monotonic() + 3
+while True:
+    children = [child for child in children if os.waitpid(child, os.WNOHANG) == (0, 0)]
+    alive = len(children)
+    if alive * (48 << 20) <= int(HOST["LIMIT_MEMORY"]) or time.monotonic() > until:
+        break
+    time.sleep(0.01)
 print(alive, "children hold", alive * 48, "MiB")
 if alive * (48 << 20) > int(HOST["LIMIT_MEMORY"]):
     breach("the bound counts each process alone")
