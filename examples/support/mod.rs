@@ -121,13 +121,18 @@ pub async fn exchange(
             name.eq_ignore_ascii_case("content-length")
                 .then(|| value.trim().parse::<usize>().unwrap())
         });
-        let total = head + 4 + length.expect("no content-length");
-        while buffer.len() < total {
+        let body = head + 4;
+        // Without a length it comes in chunks, of which the last is empty (RFC 9112, section 7.1).
+        let whole = |buffer: &[u8]| match length {
+            Some(length) => buffer.len() >= body + length,
+            None => buffer[body..].ends_with(b"0\r\n\r\n"),
+        };
+        while !whole(buffer) {
             if stream.read_buf(buffer).await? == 0 {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
             }
         }
-        return Ok((status, head + 4));
+        return Ok((status, body));
     }
 }
 

@@ -63,7 +63,7 @@ pub use catalog::{
 };
 pub use endpoint::{Endpoint, Identity};
 pub use hub::{Hub, ListChanged};
-pub use input::seal::Sealer;
+pub use input::seal::{Sealer, SharedUses};
 pub use input::{Ask, ClientCan, Input, Wanted};
 pub use live::LiveSessions;
 pub(crate) use media::is_json;

@@ -5,6 +5,7 @@
 
 mod banner;
 mod files;
+mod used_states;
 mod wiring;
 
 use std::sync::Arc;
@@ -27,6 +28,8 @@ use crate::state::AppState;
 use crate::stdio::StdioError;
 use crate::telemetry::LogTo;
 use crate::{api, http, stdio, telemetry};
+
+use used_states::UsedStates;
 
 pub use files::{DataFiles, FilesError, URL_FILE, private_data_dir};
 
@@ -287,8 +290,11 @@ async fn wait(exit: ExitSignal) -> Result<Option<Exit>, ServeError> {
 fn listen(config: &Config, role: Role, state: &Arc<AppState>) -> Result<Bound, ServeError> {
     let shared = state.engine.nodes.seals().derived("mcp request state");
     let sealer = shared.map_or_else(Sealer::of_this_process, |key| Sealer::new(&key));
-    let sealer =
+    let mut sealer =
         sealer.ok_or_else(|| ServeError::Tools("the system has no randomness".to_owned()))?;
+    if let Some(redis) = &state.engine.redis {
+        sealer = sealer.once_among_nodes(Arc::new(UsedStates::new(redis.clone())));
+    }
     let endpoint = Endpoint::new(
         Arc::clone(state),
         config.mcp.clone(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::app::{Answer, Shared, TestApp};
+use crate::nodes::Cluster;
 use crate::streams::next;
 
 static APP: Shared = Shared::new();
@@ -74,6 +75,24 @@ async fn nothing_is_deleted_before_the_person_who_is_asked_agrees() {
     assert!(!exists(&app, &admin, "kept").await);
     let again = delete(&app, &admin, "kept", answer("accept", true, &state)).await;
     assert_eq!(again.body["error"]["code"], -32602, "used: {again:?}");
+}
+
+/// Asked by one node and answered to another; each has a graph of its own here.
+pub async fn a_word_given_to_one_node_counts_once_on_all(cluster: &Cluster) {
+    let (admin, nodes) = (cluster.admin(), &cluster.nodes);
+    for node in nodes {
+        make(node, &admin, "everywhere").await;
+    }
+    let asked = delete(&nodes[0], &admin, "everywhere", json!({})).await;
+    let state = &asked.body["result"]["requestState"];
+    let yes = answer("accept", true, state);
+    let done = delete(&nodes[1], &admin, "everywhere", yes.clone()).await;
+    assert_eq!(done.body["result"]["structuredContent"]["nodes_deleted"], 1, "{done:?}");
+    for other in [0, 2] {
+        let again = delete(&nodes[other], &admin, "everywhere", yes.clone()).await;
+        assert_eq!(again.body["result"]["resultType"], "input_required", "{again:?}");
+        assert!(exists(&nodes[other], &admin, "everywhere").await);
+    }
 }
 
 #[actix_rt::test]

@@ -11,6 +11,7 @@ use ultimate_mcp_actors::node::{ClusterSecret, Letterhead, NodeId, Seals};
 use ultimate_mcp_testkit::{HaProxy, Redis, free_port};
 
 use crate::app::{Answer, TestApp, eventually, send_to};
+use crate::asking::a_word_given_to_one_node_counts_once_on_all;
 use crate::nodes_handles::{
     a_stateful_sandbox_answers_through_any_node_to_its_owner_alone,
     an_artifact_is_fetched_through_any_node_by_its_owner_alone,
@@ -221,6 +222,7 @@ async fn three_nodes_are_one_service() {
     a_legacy_session_moves_from_node_to_node(&cluster).await;
     an_artifact_is_fetched_through_any_node_by_its_owner_alone(&cluster).await;
     a_stateful_sandbox_answers_through_any_node_to_its_owner_alone(&cluster).await;
+    a_word_given_to_one_node_counts_once_on_all(&cluster).await;
     what_is_changed_on_one_node_holds_on_all_within_a_second(&cluster).await;
     a_ban_holds_on_all_nodes_and_its_refusals_are_recorded(&cluster).await;
     only_who_holds_the_secret_speaks_for_a_client(&cluster).await;

@@ -24,11 +24,14 @@ use crate::mcp_clients_more::check;
 
 static APP: Shared = Shared::new();
 
+/// How far, and in words.
+type Progress = (f64, Option<String>);
+
 /// A client with a person who agrees to everything, and with ears.
 #[derive(Clone, Default)]
 struct Person {
     asked: Arc<Mutex<Vec<String>>>,
-    progress: Arc<Mutex<Vec<(f64, Option<String>)>>>,
+    progress: Arc<Mutex<Vec<Progress>>>,
     updated: Arc<Mutex<Vec<String>>>,
 }
 
@@ -151,6 +154,7 @@ async fn watches(client: &Client, modern: bool) {
         assert_eq!(told.params.uri, uri);
         return stream.cancel().await.unwrap();
     }
+    #[allow(deprecated, reason = "the way of sessions, which have no other")]
     client.subscribe(SubscribeRequestParams::new(uri.clone())).await.unwrap();
     eventually("the change is told", || async {
         client.service().updated.lock().unwrap().contains(&uri).then_some(())

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use ultimate_mcp_actors::deadline::Deadline;
 
 pub(super) use answer::{Question, open, refused};
 pub use seal::Remembered;
@@ -21,6 +22,7 @@ pub use seal::Remembered;
 use super::params::Params;
 use super::task::EXTENSION;
 use super::wire::{object, text};
+use crate::error::ApiError;
 
 /// Most answers in one call.
 const RESPONSES_MAX: usize = 16;
@@ -78,8 +80,14 @@ pub struct Input {
 
 impl Input {
     /// What the asker of before wanted to remember; reading uses it up, for every call but this one.
-    pub fn state(&self) -> Option<&str> {
-        self.remembered.as_ref()?.read()
+    ///
+    /// # Errors
+    /// Whether it was used on another node cannot be said now: the call may be repeated.
+    pub async fn state(&self, deadline: Deadline) -> Result<Option<&str>, ApiError> {
+        match &self.remembered {
+            Some(remembered) => remembered.read(deadline).await,
+            None => Ok(None),
+        }
     }
 
     /// What the person filled in under this key, when it was accepted.

@@ -2,18 +2,24 @@
 //!
 //! AES-256-GCM over the time of sealing and the state, bound to caller, method, what is called and its arguments
 //! (MCP 2026-07-28: bind the principal, an expiry, a digest of method and salient parameters). Each is accepted
-//! once on this node, within [`LIFE`]. Every refusal looks the same.
+//! once, within [`LIFE`]: by this node, and by all that share its key when they share [`SharedUses`]. Every refusal
+//! looks the same.
 //!
 //! Layout, in Base64 (URL alphabet): nonce (12, random) · ciphertext of seconds since the epoch (8) and state · tag (16).
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::digest::{Context, SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures_util::future::BoxFuture;
+use tokio::sync::OnceCell;
+use ultimate_mcp_actors::deadline::Deadline;
+
+use crate::error::ApiError;
 
 /// How long a person may take to answer.
 pub const LIFE: Duration = Duration::from_secs(600);
@@ -47,10 +53,25 @@ impl Bound<'_> {
     }
 }
 
+/// Where nodes that accept each other's states tell each other which were used.
+pub trait SharedUses: Send + Sync {
+    /// Uses a state up for as long as it could come back; false when that was done before, here or elsewhere.
+    ///
+    /// # Errors
+    /// Nobody can say. It may be asked again, under the same name, by the same process.
+    fn use_up<'a>(
+        &'a self,
+        ticket: &'a str,
+        life: Duration,
+        deadline: Deadline,
+    ) -> BoxFuture<'a, Result<bool, ApiError>>;
+}
+
 /// Seals states, and remembers which were used.
 pub struct Sealer {
     key: LessSafeKey,
     used: Arc<Mutex<Used>>,
+    shared: Option<Arc<dyn SharedUses>>,
 }
 
 /// What an asker wanted to remember. What came back with a call is used up when it is read: a call that is turned
@@ -64,10 +85,11 @@ pub struct Remembered {
 
 struct Once {
     used: Arc<Mutex<Used>>,
+    shared: Option<Arc<dyn SharedUses>>,
     ticket: Ticket,
     expires_at: u64,
     /// Whether this is the call that it counts for; known once it was read.
-    counts: OnceLock<bool>,
+    counts: OnceCell<bool>,
 }
 
 impl std::fmt::Debug for Once {
@@ -83,11 +105,29 @@ impl Remembered {
     }
 
     /// The text; `None` when another call has read it meanwhile.
-    pub fn read(&self) -> Option<&str> {
-        let counts = self.once.as_ref().is_none_or(|once| {
-            *once.counts.get_or_init(|| lock(&once.used).use_up(once.ticket, once.expires_at))
-        });
-        counts.then_some(&self.text)
+    ///
+    /// # Errors
+    /// Whether one has is not known: the other nodes cannot be asked. The state can come back.
+    pub async fn read(&self, deadline: Deadline) -> Result<Option<&str>, ApiError> {
+        let Some(once) = &self.once else { return Ok(Some(&self.text)) };
+        let counts = once.counts.get_or_try_init(|| once.use_up(deadline)).await?;
+        Ok(counts.then_some(self.text.as_str()))
+    }
+}
+
+impl Once {
+    /// Here first: of two calls on this node only one asks the others.
+    async fn use_up(&self, deadline: Deadline) -> Result<bool, ApiError> {
+        if !lock(&self.used).use_up(self.ticket, self.expires_at) {
+            return Ok(false);
+        }
+        let Some(shared) = &self.shared else { return Ok(true) };
+        let ticket = URL_SAFE_NO_PAD.encode(self.ticket);
+        let said = shared.use_up(&ticket, LIFE, deadline).await;
+        if said.is_err() {
+            lock(&self.used).give_back(&self.ticket);
+        }
+        said
     }
 }
 
@@ -110,7 +150,13 @@ impl Sealer {
     /// Under this key; nodes that are to accept each other's states share it.
     pub fn new(key: &[u8; 32]) -> Option<Self> {
         let key = UnboundKey::new(&AES_256_GCM, key).ok()?;
-        Some(Self { key: LessSafeKey::new(key), used: Arc::default() })
+        Some(Self { key: LessSafeKey::new(key), used: Arc::default(), shared: None })
+    }
+
+    /// What was used on another node is refused here.
+    #[must_use]
+    pub fn once_among_nodes(self, shared: Arc<dyn SharedUses>) -> Self {
+        Self { shared: Some(shared), ..self }
     }
 
     /// Under a key that nobody else has and that ends with this process.
@@ -148,8 +194,9 @@ impl Sealer {
         if now_s >= expires_at || !lock(&self.used).is_free(ticket, now_s) {
             return Err(Refused);
         }
-        let (used, ticket, counts) = (Arc::clone(&self.used), *ticket, OnceLock::new());
-        Ok(Remembered { text, once: Some(Once { used, ticket, expires_at, counts }) })
+        let (used, shared) = (Arc::clone(&self.used), self.shared.clone());
+        let (ticket, counts) = (*ticket, OnceCell::new());
+        Ok(Remembered { text, once: Some(Once { used, shared, ticket, expires_at, counts }) })
     }
 }
 
@@ -174,6 +221,11 @@ impl Used {
         self.by_expiry.insert(at, (expires_at, ticket));
         true
     }
+
+    fn give_back(&mut self, ticket: &Ticket) {
+        self.known.remove(ticket);
+        self.by_expiry.retain(|(_, known)| known != ticket);
+    }
 }
 
 #[cfg(test)]
@@ -192,8 +244,12 @@ mod tests {
         Sealer::new(&[7; 32]).unwrap()
     }
 
-    #[test]
-    fn a_state_comes_back_once_to_the_same_caller_call_and_arguments_within_its_life() {
+    async fn read(remembered: &Remembered) -> Option<&str> {
+        remembered.read(Deadline::after(Duration::from_secs(5))).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_state_comes_back_once_to_the_same_caller_call_and_arguments_within_its_life() {
         let sealer = sealer();
         let sealed = sealer.seal(&bound(), "remember", NOW).unwrap();
         let others = [
@@ -210,21 +266,60 @@ mod tests {
         assert!(sealer.open(&bound(), &sealed, NOW + LIFE.as_secs()).is_err(), "late");
         // Opened and not read, it is not used up; of two that are read the first counts.
         let again = [0, 1, 2].map(|_| sealer.open(&bound(), &sealed, NOW + 1).unwrap());
-        assert_eq!((again[1].read(), again[1].read()), (Some("remember"), Some("remember")));
-        assert_eq!((again[0].read(), again[2].read()), (None, None));
+        assert_eq!([read(&again[1]).await, read(&again[1]).await], [Some("remember"); 2]);
+        assert_eq!([read(&again[0]).await, read(&again[2]).await], [None; 2]);
         assert!(sealer.open(&bound(), &sealed, NOW + 1).is_err(), "used");
         let elsewhere = Sealer::new(&[8; 32]).unwrap();
         let sealed = sealer.seal(&bound(), "remember", NOW).unwrap();
         assert!(elsewhere.open(&bound(), &sealed, NOW).is_err(), "another key");
     }
 
-    #[test]
-    fn used_states_are_forgotten_when_they_would_be_refused_anyway() {
+    /// What several nodes know together, when it can be asked.
+    #[derive(Default)]
+    struct Board(Mutex<(HashSet<String>, bool)>);
+
+    impl SharedUses for Board {
+        fn use_up<'a>(
+            &'a self,
+            ticket: &'a str,
+            _: Duration,
+            _: Deadline,
+        ) -> BoxFuture<'a, Result<bool, ApiError>> {
+            let mut board = self.0.lock().unwrap();
+            let said = match board.1 {
+                true => Err(ApiError::new(crate::error::Code::Unavailable, "away")),
+                false => Ok(board.0.insert(ticket.to_owned())),
+            };
+            Box::pin(async { said })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_state_used_on_one_node_is_used_on_all_and_an_outage_uses_none_up() {
+        let board = Arc::new(Board::default());
+        let [one, two] =
+            [(); 2].map(|()| sealer().once_among_nodes(Arc::<Board>::clone(&board) as _));
+        let sealed = one.seal(&bound(), "remember", NOW).unwrap();
+        board.0.lock().unwrap().1 = true;
+        for node in [&one, &two] {
+            let opened = node.open(&bound(), &sealed, NOW).unwrap();
+            assert!(opened.read(Deadline::after(LIFE)).await.is_err());
+        }
+        board.0.lock().unwrap().1 = false;
+        let [here, there] = [&one, &two].map(|node| node.open(&bound(), &sealed, NOW).unwrap());
+        assert_eq!((read(&there).await, read(&here).await), (Some("remember"), None));
+        for node in [&one, &two] {
+            assert!(node.open(&bound(), &sealed, NOW).is_err(), "used");
+        }
+    }
+
+    #[tokio::test]
+    async fn used_states_are_forgotten_when_they_would_be_refused_anyway() {
         let sealer = sealer();
         for age in 0..3_000 {
             let now = NOW + age;
             let sealed = sealer.seal(&bound(), "", now).unwrap();
-            sealer.open(&bound(), &sealed, now).unwrap().read().unwrap();
+            read(&sealer.open(&bound(), &sealed, now).unwrap()).await.unwrap();
         }
         let used = sealer.used.lock().unwrap();
         assert_eq!((used.known.len(), used.by_expiry.len()), (600, 600));

@@ -84,7 +84,7 @@ impl TypedTool for GraphDelete {
             return Err(problem("arguments", "must name at least one node or relationship"));
         }
         if confirm {
-            confirmed(call, nodes.len(), relationships.len(), detach)?;
+            confirmed(call, nodes.len(), relationships.len(), detach).await?;
         }
         let mut keys = nodes.clone();
         keys.extend(relationships.iter().flat_map(|link| [link.start.clone(), link.end.clone()]));
@@ -108,14 +108,15 @@ const CONFIRM: &str = "confirm";
 
 /// Whether the person behind the client agreed to this very call. The sealed state proves that it was asked:
 /// an answer nobody asked for does not count.
-fn confirmed(
+async fn confirmed(
     call: &ToolCall<'_>,
     nodes: usize,
     relationships: usize,
     detach: bool,
 ) -> Result<(), ApiError> {
-    let input = call.origin.input.as_deref();
-    if let Some(input) = input.filter(|input| input.state() == Some(CONFIRM)) {
+    if let Some(input) = call.origin.input.as_deref()
+        && input.state(call.deadline).await? == Some(CONFIRM)
+    {
         if input.accepted(CONFIRM).is_some_and(|content| content["delete"] == true) {
             return Ok(());
         }

@@ -1,8 +1,11 @@
 //! The suites' tools that ask, and the prompt that does. Keys, states and words are the suites'.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use ultimate_mcp::error::ApiError;
 use ultimate_mcp::mcp::{Ask, Called, Input, Wanted};
+use ultimate_mcp_actors::deadline::Deadline;
 
 use crate::fixture_tools::said;
 
@@ -23,6 +26,9 @@ pub const ASKING: [(&str, &str); 14] = [
     ("test_elicitation_sep1034_defaults", "Asks with defaults of every kind."),
     ("test_elicitation_sep1330_enums", "Asks with enums of every kind."),
 ];
+
+/// No other node is to be asked: it does not take this long.
+const READ_MAX: Duration = Duration::from_secs(1);
 
 /// The prompt that asks.
 pub const PROMPT: &str = "test_input_required_result_prompt";
@@ -72,7 +78,7 @@ pub fn context(input: &Input) -> Result<String, ApiError> {
 }
 
 /// One call of a tool that asks; `None` for the others.
-pub fn call(name: &str, text: &str, input: &Input) -> Option<Result<Called, ApiError>> {
+pub async fn call(name: &str, text: &str, input: &Input) -> Option<Result<Called, ApiError>> {
     if let Some(schema) = schema_of(name) {
         return Some(match input.responses.get("user") {
             Some(answer) => {
@@ -93,14 +99,9 @@ pub fn call(name: &str, text: &str, input: &Input) -> Option<Result<Called, ApiE
             Some(answer) => said(&format!("The folders: {}", answer["roots"])),
             None => ask(vec![("client_roots", Ask::Roots)], None),
         },
-        "request_state" | "tampered_state" => match (input.accepted("confirm"), input.state()) {
-            (Some(_), Some("remembered")) => said("state-ok"),
-            _ => {
-                ask(vec![("confirm", form("Please confirm", "ok", "boolean"))], Some("remembered"))
-            }
-        },
+        "request_state" | "tampered_state" => remembers(input).await,
         "multiple_inputs" => several(input),
-        "multi_round" => rounds(input),
+        "multi_round" => rounds(input).await,
         "capabilities" => possible(input),
         "missing_capability" => match input.responses.get("capital_question") {
             Some(_) => said("The model answered."),
@@ -182,8 +183,15 @@ fn several(input: &Input) -> Result<Called, ApiError> {
     ask(asks, Some("several"))
 }
 
-fn rounds(input: &Input) -> Result<Called, ApiError> {
-    let state = input.state().unwrap_or_default();
+async fn remembers(input: &Input) -> Result<Called, ApiError> {
+    match (input.accepted("confirm"), input.state(Deadline::after(READ_MAX)).await?) {
+        (Some(_), Some("remembered")) => said("state-ok"),
+        _ => ask(vec![("confirm", form("Please confirm", "ok", "boolean"))], Some("remembered")),
+    }
+}
+
+async fn rounds(input: &Input) -> Result<Called, ApiError> {
+    let state = input.state(Deadline::after(READ_MAX)).await?.unwrap_or_default();
     if let (Some(name), Some(colour)) = (state.strip_prefix("2:"), filled(input, "step2", "color"))
     {
         return said(&format!("{name} likes {colour}."));

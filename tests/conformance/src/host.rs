@@ -96,7 +96,7 @@ impl Host for FixtureHost {
             }
             name => {
                 let text = fixture_tools::text_of(request.arguments);
-                return match asking::call(name, &text, &input_of(origin)) {
+                return match asking::call(name, &text, &input_of(origin)).await {
                     Some(answer) => answer,
                     None => fixture_tools::call(name, request.arguments, request.events).await,
                 };

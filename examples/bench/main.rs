@@ -3,15 +3,19 @@
 //! Processor time first, since wall times on a shared machine drift: user + system time of the server
 //! process from `/proc/PID/stat`, divided by the calls it answered. The floor is a bare actix echo of
 //! the same payload; for the cell it is `python3 -I -S -c 'print(1)'` without any isolation.
-//! `bench -- add` measures the first of the two only, three times over.
+//! `bench -- add` measures the first of the two only, three times over; `bench -- peers FOLDER` puts rival servers
+//! beside it.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
     reason = "a bench prints, and a failed step ends it"
 )]
 
+mod peers;
+#[path = "../support/mod.rs"]
 mod support;
 
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -22,11 +26,18 @@ use tokio::net::TcpStream;
 const CONNECTIONS: usize = 64;
 const CALLS: usize = 32_000;
 const RUNS: usize = 60;
+
 fn main() {
-    match std::env::args().nth(1).as_deref() {
+    let mut arguments = std::env::args().skip(1);
+    let system = actix_rt::System::new;
+    match arguments.next().as_deref() {
         Some("echo") => echo_server(),
-        Some("add") => actix_rt::System::new().block_on(bench(3, false)),
-        _ => actix_rt::System::new().block_on(bench(1, true)),
+        Some("add") => system().block_on(bench(3, false)),
+        Some("peers") => {
+            let folder = PathBuf::from(arguments.next().expect("bench -- peers FOLDER"));
+            system().block_on(peers::bench(&folder));
+        }
+        _ => system().block_on(bench(1, true)),
     }
 }
 
@@ -48,9 +59,11 @@ fn echo_server() {
     served.unwrap();
 }
 
-/// User and system time of a process (proc_pid_stat(5): fields 14 and 15, in ticks of 10 ms).
+/// User and system time of a process (proc_pid_stat(5): fields 14 and 15, in ticks of 10 ms); none of one that is gone.
 fn cpu(pid: u32) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return Duration::ZERO;
+    };
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
     let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
     Duration::from_millis(ticks * 10)
